@@ -1,0 +1,93 @@
+"""The ``modelport`` command: one file per subcommand, imported when it is called.
+
+Only this package talks to people: commands raise errors of
+:mod:`modelport.errors`, and :func:`main` is the single place that shows one
+and ends the process with its exit code.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+from typing import NoReturn
+
+import click
+
+from modelport import __version__
+from modelport.cli.output import Output
+from modelport.errors import MissingExtraError, ModelportError
+
+# name -> (module, help line, extra that brings what the module imports)
+COMMANDS: dict[str, tuple[str, str, str]] = {
+    "up": ("modelport.cli.up", "Build the zoo, serve it, and show real answers.", "build"),
+    "build": ("modelport.cli.build", "Train, export, prove and publish models.", "build"),
+    "import": ("modelport.cli.import_onnx", "Publish an ONNX file as a model.", "build"),
+    "models": ("modelport.cli.models", "List models, versions and what was proven.", "serve"),
+    "serve": ("modelport.cli.serve", "Serve a model repository with tritonserver.", "serve"),
+    "infer": ("modelport.cli.infer", "Send one request to a running server.", ""),
+    "doctor": ("modelport.cli.doctor", "Check a model repository without a server.", "serve"),
+    "toolchain": ("modelport.cli.toolchain", "Show or fetch the tritonserver in use.", "serve"),
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when called, so that ``--help`` stays light."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """Name the commands in the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Import one command, or say which extra it needs."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, extra = COMMANDS[cmd_name]
+        try:
+            command: click.Command = import_module(module).command
+        except ModuleNotFoundError as error:
+            if not extra or (error.name or "").startswith("modelport"):
+                raise
+            raise MissingExtraError(
+                f"`modelport {cmd_name}` needs the package {error.name!r}, which is not installed",
+                cause=f"the base install is the client; this command needs the [{extra}] extra",
+                next_step=f"pip install 'modelport[{extra}]'",
+                package=error.name,
+            ) from error
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, help_line) for name, (_, help_line, _) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="modelport")
+@click.option("-v", "--verbose", is_flag=True, help="Show a traceback below an error.")
+@click.pass_context
+def command(ctx: click.Context, verbose: bool) -> None:
+    """Serve PyTorch models from a verified, versioned Triton model repository."""
+    ctx.obj = Output(verbose=verbose)
+
+
+def main() -> NoReturn:
+    """Run the command line; every error ends here, shown once, with its exit code."""
+    out = Output(verbose=bool({"-v", "--verbose"} & set(sys.argv[1:])))
+    try:
+        command.main(standalone_mode=False, prog_name="modelport")
+    except ModelportError as error:
+        out.error(error)
+        sys.exit(error.exit_code)
+    except click.exceptions.Exit as done:
+        sys.exit(done.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        out.note("interrupted")
+        sys.exit(130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    sys.exit(0)

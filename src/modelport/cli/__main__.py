@@ -1,0 +1,5 @@
+"""``python -m modelport.cli`` is the same as ``modelport``."""
+
+from modelport.cli import main
+
+main()

@@ -1,0 +1,100 @@
+"""The one object that prints: results to stdout, progress and errors to stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from modelport.errors import ModelportError
+
+
+class Output:
+    """Prints for people and for machines; rich is imported when first needed.
+
+    Colour appears on a terminal only, and never with ``NO_COLOR`` set.
+    """
+
+    def __init__(self, *, verbose: bool = False) -> None:
+        self.verbose = verbose
+        self._consoles: dict[bool, Console] = {}
+
+    def console(self, *, stderr: bool = True) -> Console:
+        """Give the rich console of one stream."""
+        if stderr not in self._consoles:
+            from rich.console import Console
+
+            # A pipe has no width: tables must not be squeezed to 80 columns there.
+            stream = sys.stderr if stderr else sys.stdout
+            width = None if stream.isatty() else 140
+            self._consoles[stderr] = Console(stderr=stderr, highlight=False, width=width)
+        return self._consoles[stderr]
+
+    def text(self, text: str = "") -> None:
+        """Print a line of the result to stdout."""
+        click.echo(text)
+
+    def json(self, value: object) -> None:
+        """Print ``value`` as one line of JSON to stdout."""
+        click.echo(json.dumps(value, ensure_ascii=False, default=str))
+
+    def note(self, text: str) -> None:
+        """Print a line about the work, not its result, to stderr."""
+        click.echo(text, err=True)
+
+    def table(
+        self,
+        title: str,
+        columns: Sequence[str],
+        rows: Sequence[Sequence[object]],
+        *,
+        stderr: bool = False,
+    ) -> None:
+        """Print a table; cells are shown with ``str``, ``None`` as a dash."""
+        from rich import box
+        from rich.markup import escape
+        from rich.table import Table
+
+        table = Table(
+            title=title or None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False
+        )
+        for column in columns:
+            table.add_column(column, overflow="fold")
+        for row in rows:
+            table.add_row(*("–" if cell is None else escape(str(cell)) for cell in row))
+        self.console(stderr=stderr).print(table)
+
+    def step(self, name: str, outcome: str, duration_s: float | None = None) -> None:
+        """Print one finished step of long work to stderr, with how long it took."""
+        took = "" if duration_s is None else f"  {duration_s:6.2f} s"
+        self.note(f"  {name:<34} {outcome}{took}")
+
+    @contextmanager
+    def progress(self, description: str) -> Iterator[None]:
+        """Show that work is under way: a spinner on a terminal, two lines elsewhere."""
+        start = time.monotonic()
+        if self.console().is_terminal:
+            with self.console().status(description):
+                yield
+        else:
+            self.note(f"{description} …")
+            yield
+        self.note(f"{description}: {time.monotonic() - start:.1f} s")
+
+    def error(self, error: ModelportError) -> None:
+        """Show an error as its three parts, to stderr; a traceback only with ``--verbose``."""
+        if self.verbose:
+            traceback.print_exception(error, file=sys.stderr)
+        click.echo(click.style("error: ", fg="red", bold=True) + str(error), err=True)
+
+
+pass_output = click.make_pass_decorator(Output)

@@ -1,0 +1,296 @@
+"""Which error of :mod:`modelport.errors` stands for what went wrong on the way.
+
+No I/O here: transports report what they saw, and each function makes one error
+that carries the endpoint, model, version and request id of the call. Causes are
+kept apart, because each asks for a different action of the caller.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import TypeVar
+
+from modelport import errors
+from modelport.errors import ClientError
+
+_Error = TypeVar("_Error", bound=ClientError)
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call: what it is about, and when it must be done.
+
+    Attributes:
+        endpoint: URL of the server.
+        timeout_s: seconds that the caller allowed for all of it.
+        expires_s: the end of them on the monotonic clock.
+        model: empty for calls about the server.
+        version: empty when the server chooses.
+        request_id: empty when the caller gave none.
+    """
+
+    endpoint: str
+    timeout_s: float
+    expires_s: float
+    model: str = ""
+    version: str = ""
+    request_id: str = ""
+
+    def remaining_s(self) -> float:
+        """Give the seconds that are left.
+
+        Raises:
+            DeadlineExceededError: none are.
+        """
+        left = self.expires_s - time.monotonic()
+        if left <= 0:
+            raise deadline(self)
+        return left
+
+    def about(self) -> str:
+        """Name the model, version and request, as far as there are any."""
+        version = f" version {self.version}" if self.version else ""
+        request = f" (request {self.request_id!r})" if self.request_id else ""
+        return (
+            f"{self.model!r}{version} at {self.endpoint}{request}"
+            if self.model
+            else (f"{self.endpoint}{request}")
+        )
+
+
+def near(name: str, names: Iterable[str]) -> str | None:
+    """Ask whether a name like ``name`` was meant; ``None`` when nothing is near."""
+    folded = {known.casefold(): known for known in names}
+    matches = [folded[m] for m in get_close_matches(name.casefold(), folded, n=3, cutoff=0.6)]
+    return f"did you mean {' or '.join(map(repr, matches))}?" if matches else None
+
+
+# --- no connection, or a broken one ------------------------------------------
+
+
+def refused(call: Call) -> ClientError:
+    """Nothing listens on that port."""
+    return _error(
+        errors.ServerRefusedError,
+        call,
+        f"no server listens at {call.endpoint}: connection refused",
+        cause="the server is not running, still starts, or has another port",
+        next_step="start one with `modelport serve`, which prints its endpoints",
+    )
+
+
+def unresolved(call: Call, detail: str) -> ClientError:
+    """The host name has no address."""
+    return _error(
+        errors.ResolveError,
+        call,
+        f"the host of {call.endpoint} has no address: {detail}",
+        cause="a typo in the host name, or no name service",
+    )
+
+
+def unreachable(call: Call, detail: str) -> ClientError:
+    """No connection, for a reason that is not a refusal: no route, or TLS fails."""
+    return _error(
+        errors.ServerUnreachableError, call, f"no connection to {call.endpoint}: {detail}"
+    )
+
+
+def lost(call: Call, detail: str) -> ClientError:
+    """The connection broke when the request was on its way or had arrived."""
+    return _error(
+        errors.ConnectionLostError,
+        call,
+        f"the connection broke during the call of {call.about()}: {detail}",
+        cause="the server ended or was killed; the request may have been executed",
+        next_step="see whether the server runs; repeat the call if it is safe to run it twice",
+    )
+
+
+def protocol(call: Call, detail: str) -> ClientError:
+    """What came back is not the V2 protocol."""
+    other = "grpc://" if call.endpoint.startswith("http") else "http://"
+    return _error(
+        errors.ProtocolError,
+        call,
+        f"{call.endpoint} does not speak the Open Inference Protocol: {detail}",
+        cause=f"another program listens there, or this port wants {other}",
+        next_step="Triton listens on 8000 for http:// and on 8001 for grpc:// by default",
+    )
+
+
+def deadline(call: Call, detail: str = "no answer") -> ClientError:
+    """The caller's time is over."""
+    return _error(
+        errors.DeadlineExceededError,
+        call,
+        f"{detail} from {call.about()} within {call.timeout_s:g} s",
+        cause="the model is slow or waits in a queue, or the server hangs",
+        next_step="allow more with timeout_s, or look at the queue time in the server's statistics",
+        timeout_s=call.timeout_s,
+    )
+
+
+def closed(call: Call) -> ClientError:
+    """The client was closed before the call."""
+    return _error(ClientError, call, "this client is closed", next_step="make a new Client")
+
+
+# --- what the server said ----------------------------------------------------
+
+
+def not_found(
+    call: Call, message: str, names: Iterable[str] = (), versions: Iterable[str] = ()
+) -> ClientError:
+    """No such model, or no such version of it."""
+    versions = list(versions)
+    next_step = near(call.model, names)
+    if versions:
+        next_step = f"versions that serve: {', '.join(versions)}"
+    return _error(
+        errors.ModelNotFoundError,
+        call,
+        f"no model {call.about()}",
+        cause=None if versions or next_step else "it is not loaded, or has another name",
+        next_step=next_step or "`modelport models` lists what a repository has",
+        server_message=message,
+        versions=versions,
+    )
+
+
+def not_ready(call: Call, message: str) -> ClientError:
+    """The server or the model is known, and not ready."""
+    return _error(
+        errors.NotReadyError,
+        call,
+        f"{call.about()} is not ready: {_line(message)}",
+        cause="it still loads, failed to load, or is being stopped",
+        next_step="wait until Client.ready() is true; the server's log has the reason otherwise",
+        server_message=message,
+    )
+
+
+def overloaded(call: Call, message: str) -> ClientError:
+    """The queue is full."""
+    return _error(
+        errors.OverloadedError,
+        call,
+        f"{call.about()} refused the request: {_line(message)}",
+        cause="more requests arrive than the model answers, and its queue is full",
+        next_step="try again later, send less at once, or raise instance_group or max_queue_size",
+        server_message=message,
+    )
+
+
+def invalid(call: Call, message: str) -> ClientError:
+    """The server or the model refused the content of the request."""
+    return _error(
+        errors.InvalidInputError,
+        call,
+        f"{call.about()} refused the input: {_line(message)}",
+        server_message=message,
+    )
+
+
+def server_fault(call: Call, message: str) -> ClientError:
+    """The model failed on a request that the server accepted."""
+    dead = "is not healthy" in message
+    return _error(
+        errors.ServerFaultError,
+        call,
+        f"{call.about()} failed: {_line(message)}",
+        cause="the process of the Python backend died; Triton does not start it again"
+        if dead
+        else None,
+        next_step="unload and load the model" if dead else "see the server's log",
+        server_message=message,
+    )
+
+
+def unauthorized(call: Call, message: str) -> ClientError:
+    """The endpoint asks for a header that the request lacks."""
+    return _error(
+        errors.UnauthorizedError,
+        call,
+        f"{call.about()} is restricted: {_line(message)}",
+        next_step="give the header that it wants: Client(url, headers={…})",
+        server_message=message,
+    )
+
+
+def unsupported(call: Call, message: str) -> ClientError:
+    """The server has no such call, or not for this model."""
+    if "decoupled" not in message:
+        return protocol(call, _line(message))
+    return _error(
+        ClientError,
+        call,
+        f"{call.about()} is decoupled: it answers as a stream, not once",
+        next_step="call it over a gRPC stream, or over HTTP at /generate_stream",
+        server_message=message,
+    )
+
+
+_BY_CODE: Mapping[str, Callable[[Call, str], ClientError]] = {
+    "CANCELLED": lost,
+    "DEADLINE_EXCEEDED": lambda call, _: deadline(call),
+    "INVALID_ARGUMENT": invalid,
+    "NOT_FOUND": not_found,
+    "PERMISSION_DENIED": unauthorized,
+    "RESOURCE_EXHAUSTED": overloaded,
+    "UNAUTHENTICATED": unauthorized,
+    "UNAVAILABLE": not_ready,
+    "UNIMPLEMENTED": unsupported,
+}
+
+# Triton says more in its texts than in its codes (tried: 2.51.0).
+_BY_TEXT: tuple[tuple[str, Callable[[Call, str], ClientError]], ...] = (
+    ("is restricted", unauthorized),
+    ("Exceeds maximum queue size", overloaded),
+    ("Request timeout expired", lambda call, _: deadline(call, "no place in the queue")),
+    ("no available versions", not_ready),
+)
+
+
+def from_server(call: Call, code: str, message: str) -> ClientError:
+    """Make the error for a refusal in the server's own words.
+
+    Args:
+        call: the call that was refused.
+        code: a gRPC status code by name; HTTP statuses are translated by the transport.
+        message: the server's text.
+    """
+    for text, fault in _BY_TEXT:
+        if text in message:
+            return fault(call, message)
+    return _BY_CODE.get(code, server_fault)(call, message)
+
+
+def _line(message: str) -> str:
+    """Keep the first line: the rest is a traceback of the server's."""
+    line = message.strip().partition("\n")[0]
+    return line.removeprefix("[request id: <id_unknown>] ")
+
+
+def _error(
+    kind: type[_Error],
+    call: Call,
+    what: str,
+    *,
+    cause: str | None = None,
+    next_step: str | None = None,
+    **objects: object,
+) -> _Error:
+    return kind(
+        what,
+        cause=cause,
+        next_step=next_step,
+        endpoint=call.endpoint,
+        model=call.model,
+        version=call.version,
+        request_id=call.request_id,
+        **objects,
+    )

@@ -1,0 +1,261 @@
+"""Every error that Modelport raises on purpose, in one tree.
+
+Each leaf asks for a different action of the caller and owns the exit code that
+the ``modelport`` command ends with::
+
+    ModelportError                    1
+    ├── MissingExtraError             3   install an extra
+    ├── BuildError                   10
+    │   ├── BuilderError             11   mend the builder file
+    │   ├── DataError                12   mend or fetch the data source
+    │   ├── ExportError              13   the network cannot become ONNX
+    │   └── GateError                14   the model is not good enough
+    │       └── ParityError          15   the answers differ from the reference
+    ├── RepositoryError              20
+    │   ├── ConfigError              21   mend config.pbtxt
+    │   ├── IntegrityError           22   a published file is not what was proven
+    │   ├── PublishError             23   the disk or another publisher is in the way
+    │   └── UnhealthyRepositoryError  1   `modelport doctor` found something wrong
+    ├── RuntimeFault                 30
+    │   ├── ToolchainError           31   tritonserver or its environment is missing
+    │   ├── PortInUseError           32   choose another port
+    │   ├── ServerStartError         33   tritonserver ended or never became ready
+    │   └── LoadError                34   one or more models did not load
+    └── ClientError                  40
+        ├── InvalidInputError        41   mend the tensors
+        ├── ServerUnreachableError   42
+        │   ├── ServerRefusedError   42   nothing listens there
+        │   └── ResolveError         42   no such host
+        ├── ModelNotFoundError       43   no such model or version
+        ├── NotReadyError            44   server or model still starts
+        ├── OverloadedError          45   queue full: try again later
+        ├── DeadlineExceededError    46   took longer than the caller allowed
+        ├── ServerFaultError         47   the model failed on a valid request
+        ├── ProtocolError            48   the peer does not speak the V2 protocol
+        ├── ConnectionLostError      49   the server went away during the call
+        └── UnauthorizedError        50   a restricted API without its header
+
+A message has three parts: what happened (with the value seen and where), the
+likely cause, and the next command to try. The objects it speaks of are kept as
+attributes, so that callers need not parse text.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class ModelportError(Exception):
+    """Root of the tree.
+
+    Args:
+        what: what happened, with the value seen and where (file, tensor, field).
+        cause: the likely cause, when it is not plain from ``what``.
+        next_step: the next command or action to try.
+        **objects: the model, version, tensor, file … that it is about; each
+            becomes an entry of :attr:`objects`.
+    """
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        cause: str | None = None,
+        next_step: str | None = None,
+        **objects: object,
+    ) -> None:
+        super().__init__(what)
+        self.what = what
+        self.cause = cause
+        self.next_step = next_step
+        self.objects = objects
+
+    def __str__(self) -> str:
+        lines = [self.what]
+        if self.cause:
+            lines.append(f"likely cause: {self.cause}")
+        if self.next_step:
+            lines.append(f"next: {self.next_step}")
+        return "\n".join(lines)
+
+
+class MissingExtraError(ModelportError):
+    """A command needs packages that the base install does not bring."""
+
+    exit_code = 3
+
+
+class BuildError(ModelportError):
+    """A model could not be built."""
+
+    exit_code = 10
+
+
+class BuilderError(BuildError):
+    """The builder file is wrong: missing or unknown field, network that does not fit its spec."""
+
+    exit_code = 11
+
+
+class DataError(BuildError):
+    """A data source is missing, unreachable, or not the file that was pinned."""
+
+    exit_code = 12
+
+
+class ExportError(BuildError):
+    """The network could not be exported to ONNX."""
+
+    exit_code = 13
+
+
+class GateError(BuildError):
+    """A figure of the model is outside the bound that its builder sets."""
+
+    exit_code = 14
+
+
+class ParityError(GateError):
+    """Answers differ from the reference by more than the model's tolerance."""
+
+    exit_code = 15
+
+
+class RepositoryError(ModelportError):
+    """The model repository is missing something or cannot be read."""
+
+    exit_code = 20
+
+
+class ConfigError(RepositoryError):
+    """A config.pbtxt does not parse, or holds hand edits that would be lost."""
+
+    exit_code = 21
+
+
+class IntegrityError(RepositoryError):
+    """A published file is missing, truncated, or differs from its manifest."""
+
+    exit_code = 22
+
+
+class PublishError(RepositoryError):
+    """A version could not be published; the repository is as it was."""
+
+    exit_code = 23
+
+
+class UnhealthyRepositoryError(RepositoryError):
+    """``modelport doctor`` found something wrong; :attr:`objects` holds ``findings``."""
+
+    exit_code = 1
+
+
+class RuntimeFault(ModelportError):
+    """tritonserver could not be found, started, or kept running."""
+
+    exit_code = 30
+
+
+class ToolchainError(RuntimeFault):
+    """tritonserver or its Python environment is missing, broken, or not what was pinned."""
+
+    exit_code = 31
+
+
+class PortInUseError(RuntimeFault):
+    """Another process listens on a port that was asked for."""
+
+    exit_code = 32
+
+
+class ServerStartError(RuntimeFault):
+    """tritonserver ended, or never became ready."""
+
+    exit_code = 33
+
+
+class LoadError(RuntimeFault):
+    """One or more models did not load; :attr:`objects` holds ``failures`` (model to reason)."""
+
+    exit_code = 34
+
+
+class ClientError(ModelportError):
+    """A call to a server failed.
+
+    :attr:`objects` carries what is known of ``endpoint``, ``model``,
+    ``version``, ``request_id`` and ``status``.
+    """
+
+    exit_code = 40
+
+
+class InvalidInputError(ClientError):
+    """A tensor is missing, unknown, or has the wrong dtype or shape."""
+
+    exit_code = 41
+
+
+class ServerUnreachableError(ClientError):
+    """No connection to the server."""
+
+    exit_code = 42
+
+
+class ServerRefusedError(ServerUnreachableError):
+    """The host answers, but nothing listens on that port."""
+
+
+class ResolveError(ServerUnreachableError):
+    """The host name does not resolve."""
+
+
+class ModelNotFoundError(ClientError):
+    """The server has no model, or no version of it, by that name."""
+
+    exit_code = 43
+
+
+class NotReadyError(ClientError):
+    """The server or the model is known but not ready."""
+
+    exit_code = 44
+
+
+class OverloadedError(ClientError):
+    """The server refused the request because its queue is full."""
+
+    exit_code = 45
+
+
+class DeadlineExceededError(ClientError):
+    """No answer within the time that the caller allowed."""
+
+    exit_code = 46
+
+
+class ServerFaultError(ClientError):
+    """The model failed on a request that the server accepted."""
+
+    exit_code = 47
+
+
+class ProtocolError(ClientError):
+    """The answer is not one of the Open Inference Protocol (V2)."""
+
+    exit_code = 48
+
+
+class ConnectionLostError(ClientError):
+    """The connection broke after the request was sent; it may have been executed."""
+
+    exit_code = 49
+
+
+class UnauthorizedError(ClientError):
+    """The endpoint is restricted and the request lacks its header."""
+
+    exit_code = 50

@@ -1,0 +1,1 @@
+"""The model repository on disk: config.pbtxt, versions, manifests, publishing, and `doctor`."""

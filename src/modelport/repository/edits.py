@@ -1,0 +1,138 @@
+"""Writing config.pbtxt without losing what someone wrote into it by hand.
+
+A file written here ends with a digest of everything before it. Where the
+digest no longer fits, a person has edited the file, and an update that would
+change its meaning is refused with the difference.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import hashlib
+import os
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+from modelport.errors import ConfigError
+from modelport.repository import pbtxt
+from modelport.spec.config import ModelConfig
+
+_SEAL = "# modelport: sha256:"
+
+
+def write(path: Path, config: ModelConfig, *, builder: str) -> None:
+    """Write ``config`` to ``path`` in one step, with its header and digest.
+
+    Args:
+        path: the config.pbtxt; its folder exists.
+        config: what to write.
+        builder: the builder file that the header names.
+
+    Raises:
+        OSError: the disk refused; the old file is as it was.
+    """
+    header = (
+        f"# Written by modelport from {builder}; "
+        "edit the builder, or keep hand edits with --keep-config.\n"
+    )
+    body = header + pbtxt.render(config)
+    _replace(path, f"{body}{_SEAL}{_digest(body)}\n")
+
+
+def update(
+    path: Path,
+    config: ModelConfig,
+    *,
+    builder: str,
+    keep: bool = False,
+    keep_version_policy: bool = True,
+) -> bool:
+    """Bring ``path`` to what ``config`` says; tell whether the file was written.
+
+    A file that means the same already is left alone to the byte.
+
+    Args:
+        path: the config.pbtxt, which may not exist yet.
+        config: what the builder says.
+        builder: the builder file that the header names.
+        keep: leave a file that was edited by hand as it is.
+        keep_version_policy: which versions serve is decided by promotion, so the
+            policy on disk outlives a rebuild.
+
+    Raises:
+        ConfigError: the file was edited by hand and says something else, or does not parse.
+        OSError: the disk refused; the old file is as it was.
+    """
+    if not path.exists():
+        write(path, config, builder=builder)
+        return True
+    if keep and hand_edited(path):
+        return False
+    on_disk = pbtxt.read(path)
+    if keep_version_policy:
+        config = dataclasses.replace(config, version_policy=on_disk.version_policy)
+    if config == on_disk:
+        return False
+    if hand_edited(path):
+        raise _would_lose_edits(path, on_disk, config)
+    write(path, config, builder=builder)
+    return True
+
+
+def hand_edited(path: Path) -> bool:
+    """Tell whether the file differs from what was written here, or was never written here.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
+    body, seal, digest = pbtxt.read_text(path).rpartition(_SEAL)
+    return not seal or digest.strip() != _digest(body)
+
+
+def _would_lose_edits(path: Path, on_disk: ModelConfig, config: ModelConfig) -> ConfigError:
+    difference = "".join(
+        difflib.unified_diff(
+            pbtxt.render(on_disk).splitlines(keepends=True),
+            pbtxt.render(config).splitlines(keepends=True),
+            fromfile=f"{path} (edited by hand)",
+            tofile="builder",
+        )
+    )
+    return ConfigError(
+        f"{path} was edited by hand and differs from the builder:\n{difference.rstrip()}",
+        cause="the file was changed after modelport wrote it, or modelport did not write it",
+        next_step="move the edits into the builder, or keep them with --keep-config",
+        path=path,
+        difference=difference,
+    )
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _replace(path: Path, text: str) -> None:
+    """Replace a file so that a crash leaves the old one or the new one."""
+    descriptor, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
+            file.write(text)
+            file.flush()
+            os.fchmod(file.fileno(), path.stat().st_mode if path.exists() else 0o644)
+            os.fsync(file.fileno())
+        Path(partial).replace(path)
+    except OSError:
+        with suppress(OSError):
+            Path(partial).unlink()
+        raise
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,116 @@
+"""Triton's layout on disk: model folders, version folders, and which versions serve."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from pathlib import Path
+
+from modelport.errors import RepositoryError
+from modelport.repository import pbtxt
+from modelport.repository.manifest import FILE_NAME as MANIFEST
+from modelport.repository.manifest import Manifest
+from modelport.spec.config import ModelConfig
+
+CONFIG = "config.pbtxt"
+
+
+@dataclass(frozen=True)
+class ModelFolder:
+    """One model of a repository."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """The name that Triton serves it under."""
+        return self.path.name
+
+    @property
+    def config_path(self) -> Path:
+        """Where its config.pbtxt lies."""
+        return self.path / CONFIG
+
+    def config(self) -> ModelConfig:
+        """Read config.pbtxt; raises :class:`~modelport.errors.ConfigError`."""
+        return pbtxt.read(self.config_path)
+
+    def versions(self) -> list[int]:
+        """Version folders on disk, ascending."""
+        folders = (entry for entry in self.path.iterdir() if entry.is_dir())
+        # Triton too takes no folder with leading zeros, and no version 0.
+        names = (folder.name for folder in folders)
+        return sorted(int(n) for n in names if n.isdecimal() and n == str(int(n)) and n != "0")
+
+    def version_dir(self, version: int) -> Path:
+        """Folder of one version, whether it exists or not."""
+        return self.path / str(version)
+
+    def proven_versions(self) -> list[int]:
+        """Versions that have a manifest, ascending."""
+        return [v for v in self.versions() if (self.version_dir(v) / MANIFEST).is_file()]
+
+    def manifest(self, version: int) -> Manifest:
+        """Read one version's manifest; raises :class:`~modelport.errors.IntegrityError`."""
+        return Manifest.read(self.version_dir(version))
+
+    def served_versions(self) -> list[int]:
+        """Versions that Triton would serve by the ``version_policy``, ascending."""
+        policy = self.config().version_policy
+        versions = self.versions()
+        if policy is not None and policy.all is not None:
+            return versions
+        if policy is not None and policy.specific is not None:
+            return [v for v in versions if v in policy.specific.versions]
+        latest = policy.latest if policy is not None else None
+        # An empty `latest { }` means num_versions 0, and Triton then serves none.
+        count = 1 if latest is None else latest.num_versions
+        return versions[-count:] if count else []
+
+
+@dataclass(frozen=True)
+class Repository:
+    """A model repository: a folder of model folders."""
+
+    path: Path
+
+    def models(self) -> list[ModelFolder]:
+        """Every model folder, by name; a folder without config.pbtxt counts when it has versions.
+
+        Raises:
+            RepositoryError: the repository itself is missing.
+        """
+        if not self.path.is_dir():
+            raise RepositoryError(
+                f"{self.path}: there is no such model repository",
+                cause="the path is wrong, or nothing was built yet",
+                next_step="modelport build all --repository " + str(self.path),
+                path=self.path,
+            )
+        folders = (ModelFolder(p) for p in sorted(self.path.iterdir()) if p.is_dir())
+        return [f for f in folders if not f.name.startswith(".") and _is_model(f)]
+
+    def folder(self, name: str) -> ModelFolder:
+        """Folder of a model, whether it exists or not."""
+        return ModelFolder(self.path / name)
+
+    def model(self, name: str) -> ModelFolder:
+        """Find a model by its name.
+
+        Raises:
+            RepositoryError: there is none; the message names the nearest ones.
+        """
+        models = {model.name: model for model in self.models()}
+        if name in models:
+            return models[name]
+        near = difflib.get_close_matches(name, models, n=3)
+        raise RepositoryError(
+            f"{self.path}: there is no model {name!r}",
+            cause=f"did you mean {' or '.join(near)}?" if near else None,
+            next_step="modelport models --repository " + str(self.path),
+            model=name,
+        )
+
+
+def _is_model(folder: ModelFolder) -> bool:
+    return folder.config_path.is_file() or bool(folder.versions())

@@ -1,0 +1,168 @@
+"""``manifest.json``: what a published version is, where it came from, and the proof that it is right.
+
+The manifest lies beside the weights. A version without one was never proven.
+Unknown keys are refused on reading, so that a typo or a newer schema is never
+taken for a proof.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from modelport.errors import IntegrityError
+from modelport.repository import digests
+
+FILE_NAME = "manifest.json"
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class FileEntry(_Part):
+    """A file of the version, relative to its folder."""
+
+    path: str
+    size_bytes: Annotated[int, Field(ge=0)]
+    sha256: Sha256
+
+    @classmethod
+    def of(cls, path: Path, folder: Path) -> FileEntry:
+        """Measure and digest ``path`` inside ``folder``."""
+        return cls(
+            path=path.relative_to(folder).as_posix(),
+            size_bytes=path.stat().st_size,
+            sha256=digests.of_file(path),
+        )
+
+
+class BuilderEntry(_Part):
+    """The file that declared the model: a builder, or the ONNX file that was imported."""
+
+    path: str
+    sha256: Sha256
+
+
+class DataEntry(_Part):
+    """A data source that training or evaluation read."""
+
+    source: str
+    sha256: Sha256
+    licence: str
+
+
+class Metrics(_Part):
+    """Figures of the torch network on a split that training never saw."""
+
+    split: str
+    count: int
+    values: dict[str, float]
+    gates: dict[str, str] = Field(default_factory=dict)
+
+
+class ToleranceEntry(_Part):
+    """The bound ``|got - expected| <= absolute + relative * |expected|``."""
+
+    absolute: float
+    relative: float
+
+
+class ParityEntry(_Part):
+    """How far the answers lay from the reference, at worst over all cases."""
+
+    reference: str
+    requests: int
+    batch_sizes: list[int]
+    concurrencies: list[int] = Field(default_factory=list)
+    transports: list[str] = Field(default_factory=list)
+    worst_absolute: float
+    worst_relative: float
+
+
+class Proof(_Part):
+    """Parity in this process and through a running server, against one tolerance."""
+
+    tolerance: ToleranceEntry
+    in_process: ParityEntry | None = None
+    through_server: ParityEntry
+    server: str
+
+
+class Manifest(_Part):
+    """The whole of ``manifest.json``."""
+
+    schema_version: Literal[1] = 1
+    model: str
+    version: Annotated[int, Field(ge=1)]
+    kind: Literal["onnx", "python", "ensemble"]
+    public: bool
+    doc: str = ""
+    created: datetime
+    builder: BuilderEntry
+    build_key: Sha256
+    git_commit: str | None = None
+    dependencies: dict[str, str]
+    data: list[DataEntry] = Field(default_factory=list)
+    seed: int | None = None
+    metrics: Metrics | None = None
+    proof: Proof
+    precision: str = "fp32"
+    derived_from: int | None = None
+    files: list[FileEntry]
+    signature: str | None = None
+
+    @classmethod
+    def read(cls, version_dir: Path) -> Manifest:
+        """Read the manifest of a version folder.
+
+        Raises:
+            IntegrityError: there is none, or it is not what the schema says.
+        """
+        path = version_dir / FILE_NAME
+        try:
+            return cls.model_validate_json(path.read_bytes())
+        except FileNotFoundError as error:
+            raise IntegrityError(
+                f"{path}: there is no manifest",
+                cause="this version was copied in by hand, or its build never finished",
+                next_step="modelport build, which proves it and writes the manifest",
+                path=path,
+            ) from error
+        except ValidationError as error:
+            first = error.errors()[0]
+            field = ".".join(str(part) for part in first["loc"]) or "(whole file)"
+            raise IntegrityError(
+                f"{path}: field {field}: {first['msg']}",
+                cause="the file was edited or cut short, or a newer Modelport wrote it",
+                next_step="build the model again, or update Modelport",
+                path=path,
+                field=field,
+            ) from error
+
+    def write(self, version_dir: Path) -> None:
+        """Write ``manifest.json`` into a version folder."""
+        text = self.model_dump_json(indent=2) + "\n"
+        (version_dir / FILE_NAME).write_text(text, encoding="utf-8")
+
+    def changed_files(self, version_dir: Path, *, content: bool = True) -> dict[str, str]:
+        """Compare the folder with the manifest; give path to what is wrong, empty when all is well.
+
+        Args:
+            version_dir: the version folder.
+            content: read and digest every file; otherwise compare sizes only.
+        """
+        wrong = {}
+        for entry in self.files:
+            path = version_dir / entry.path
+            if not path.is_file():
+                wrong[entry.path] = "missing"
+            elif path.stat().st_size != entry.size_bytes:
+                wrong[entry.path] = f"{path.stat().st_size} bytes, expected {entry.size_bytes}"
+            elif content and digests.of_file(path) != entry.sha256:
+                wrong[entry.path] = f"sha256 differs from {entry.sha256[:12]}…"
+        return wrong

@@ -1,0 +1,217 @@
+"""Publishing: staged versions become visible together, or not at all.
+
+A publication is a list of moves from a staging folder into the repository.
+The moves are written to a journal and fsynced before the first of them is
+made. After a crash the next publication finds the journal and finishes the
+moves; before the journal is written, nothing in the repository has changed.
+So a crash at any point leaves the old state or the new one.
+
+Staging lies beside the repository, on the same file system, because Triton in
+poll mode takes every folder inside the repository for a model.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from modelport.errors import PublishError
+
+LOCK = ".modelport.lock"
+JOURNAL = ".modelport.journal"
+_LOCK_TIMEOUT_S = 120.0
+
+
+@dataclass(frozen=True)
+class Move:
+    """One rename: ``staged`` (inside the staging folder) becomes ``published`` (inside the repository)."""
+
+    staged: Path
+    published: Path
+
+
+def staging_root(repository: Path) -> Path:
+    """Folder that holds everything staged for a repository."""
+    repository = repository.resolve()
+    return repository.parent / f".{repository.name}.staging"
+
+
+def new_stage(repository: Path, label: str) -> Path:
+    """Make an empty staging folder; earlier ones of the same label are removed if their maker is gone.
+
+    Raises:
+        PublishError: the folder cannot be made, or lies on another file system.
+    """
+    root = staging_root(repository)
+    with explained(repository, "stage"):
+        repository.mkdir(parents=True, exist_ok=True)
+        root.mkdir(exist_ok=True)
+        for old in root.glob(f"{label}.*"):
+            if not _alive(old.name):
+                shutil.rmtree(old, ignore_errors=True)
+        stage = root / f"{label}.{os.getpid()}.{uuid.uuid4().hex[:8]}"
+        stage.mkdir()
+    if stage.stat().st_dev != repository.stat().st_dev:
+        stage.rmdir()
+        raise PublishError(
+            f"{root} and {repository} lie on different file systems",
+            cause="the repository is a mount point, so a version cannot be renamed into it",
+            next_step="use a folder below the mount point as the repository",
+            path=root,
+        )
+    return stage
+
+
+def discard(stage: Path) -> None:
+    """Remove a staging folder, and the staging root when that was the last."""
+    shutil.rmtree(stage, ignore_errors=True)
+    try:
+        stage.parent.rmdir()
+    except OSError:  # others are staging there, or it is gone already
+        return
+
+
+@contextmanager
+def locked(repository: Path) -> Iterator[None]:
+    """Hold the repository's publishing lock, after finishing what a crash left behind.
+
+    Raises:
+        PublishError: another publisher holds the lock for two minutes.
+    """
+    lock = FileLock(repository / LOCK)
+    try:
+        with explained(repository, "lock"):
+            lock.acquire(timeout=_LOCK_TIMEOUT_S)
+    except Timeout as error:
+        raise PublishError(
+            f"{repository}: another process has been publishing for {_LOCK_TIMEOUT_S:.0f} s",
+            next_step="wait for it, or end it",
+            path=repository,
+        ) from error
+    try:
+        recover(repository)
+        yield
+    finally:
+        lock.release()
+
+
+def apply(repository: Path, moves: list[Move]) -> None:
+    """Make all moves, or none; the caller holds the lock.
+
+    Raises:
+        PublishError: the disk refused before the journal was complete; nothing changed.
+    """
+    journal = repository / JOURNAL
+    with explained(repository, "publish"):
+        for move in moves:
+            _fsync_tree(move.staged)
+        record = [_relative(repository, move) for move in moves]
+        partial = journal.with_suffix(".partial")
+        try:
+            _write_synced(partial, json.dumps(record))
+        except OSError:
+            partial.unlink(missing_ok=True)
+            raise
+        partial.replace(journal)
+        _fsync(repository)
+    recover(repository)
+
+
+def recover(repository: Path) -> bool:
+    """Finish the moves of a publication that a crash cut short; say whether there was one."""
+    journal = repository / JOURNAL
+    if not journal.is_file():
+        return False
+    with explained(repository, "finish publishing"):
+        for staged, published in json.loads(journal.read_text(encoding="utf-8")):
+            _move(_inside(staging_root(repository), staged), _inside(repository, published))
+        _fsync(repository)
+        journal.unlink()
+        _fsync(repository)
+    return True
+
+
+@contextmanager
+def explained(repository: Path, doing: str) -> Iterator[None]:
+    """Turn what the file system refuses into a :class:`PublishError` with its likely cause."""
+    try:
+        yield
+    except OSError as error:
+        causes = {
+            errno.ENOSPC: "the disk is full",
+            errno.EDQUOT: "the disk quota is used up",
+            errno.EFBIG: "a file would be larger than this process may write (ulimit -f)",
+            errno.EACCES: "this user may not write there",
+            errno.EPERM: "this user may not write there",
+            errno.EROFS: "the file system is mounted read-only",
+        }
+        raise PublishError(
+            f"{error.filename or repository}: could not {doing}: {error.strerror or error}",
+            cause=causes.get(error.errno or 0),
+            next_step="mend that and run the same command again; the repository is as it was",
+            path=repository,
+        ) from error
+
+
+def _relative(repository: Path, move: Move) -> tuple[str, str]:
+    staged = move.staged.resolve().relative_to(staging_root(repository))
+    published = move.published.resolve().relative_to(repository.resolve())
+    return staged.as_posix(), published.as_posix()
+
+
+def _inside(root: Path, relative: str) -> Path:
+    """Join, refusing a path that leaves ``root``: a journal may come with a foreign repository."""
+    path = (root / relative).resolve()
+    if not path.is_relative_to(root.resolve()):
+        raise PublishError(
+            f"{relative!r} in the publishing journal leaves {root}",
+            cause="the journal was not written by Modelport",
+            next_step=f"look at {JOURNAL} in the repository, and delete it",
+            path=path,
+        )
+    return path
+
+
+def _move(staged: Path, published: Path) -> None:
+    """Rename once; a repeated call finds nothing staged and does nothing."""
+    if not staged.exists():
+        return
+    published.parent.mkdir(parents=True, exist_ok=True)
+    staged.replace(published)
+    _fsync(published.parent)
+
+
+def _alive(stage_name: str) -> bool:
+    pid = stage_name.split(".")[-2]
+    return pid.isdecimal() and Path(f"/proc/{pid}").exists()
+
+
+def _write_synced(path: Path, text: str) -> None:
+    with path.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _fsync_tree(path: Path) -> None:
+    if path.is_dir():
+        for child in path.iterdir():
+            _fsync_tree(child)
+    _fsync(path)
+
+
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

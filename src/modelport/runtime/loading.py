@@ -1,0 +1,160 @@
+"""Loading the models of a starting server, side by side, each with a deadline."""
+
+from __future__ import annotations
+
+import http.client
+import queue
+import threading
+import time
+from dataclasses import dataclass
+
+from modelport.runtime import reasons
+from modelport.runtime.control import Control, Refused
+from modelport.runtime.events import Event, Listener
+from modelport.runtime.logs import Log
+from modelport.runtime.plan import Model, Plan
+from modelport.runtime.process import ServerProcess
+from modelport.runtime.reasons import Failure
+from modelport.runtime.stubs import Stubs
+
+# tritonserver answers HTTP with 8 threads; a load keeps one until it is done,
+# and one must stay free for questions in between.
+PARALLEL_LOADS = 6
+_POLL_S = 0.05
+# tritonserver notices most deaths itself, after a second or two.
+_DEAD_S = 4.0
+
+
+@dataclass
+class _Load:
+    model: str
+    begin: float
+
+
+class Loader:
+    """Loads the models of a plan.
+
+    Args:
+        timeout_s: deadline of each model, from when its own load begins.
+        on_event: hears ``loaded`` and ``failed``.
+    """
+
+    def __init__(
+        self,
+        control: Control,
+        process: ServerProcess,
+        stubs: Stubs,
+        log: Log,
+        *,
+        timeout_s: float,
+        on_event: Listener,
+    ) -> None:
+        self.control = control
+        self.process = process
+        self.stubs = stubs
+        self.log = log
+        self.timeout_s = timeout_s
+        self.on_event = on_event
+        self.failures: dict[str, Failure] = {}
+        self.versions: dict[str, str] = {}
+        self._pending: dict[str, _Load] = {}
+        self._answers: queue.Queue[tuple[str, str | None]] = queue.Queue()
+
+    def run(self, plan: Plan) -> None:
+        """Load all models; what did not load is in ``failures`` afterwards."""
+        for wave in plan.waves():
+            waiting = [name for name in wave if self._loadable(plan.models[name])]
+            while (waiting or self._pending) and self.process.status is None:
+                while waiting and len(self._pending) < PARALLEL_LOADS:
+                    self._begin(waiting.pop(0))
+                self._collect()
+
+    def _loadable(self, model: Model) -> bool:
+        """Say whether a load can come to an end; note the failure where it cannot."""
+        failure = None
+        if bad := sorted(model.parts & self.failures.keys()):
+            failure = Failure(model.name, None, f"its part {', '.join(bad)} did not load")
+        elif lacking := model.lacking_code():
+            # Triton would wait for ever.
+            failure = Failure(
+                model.name,
+                str(lacking[0]),
+                f"{model.folder.version_dir(lacking[0])}: there is no {model.code_file}",
+                "the version folder is empty or was copied in part",
+                "modelport doctor",
+            )
+        if failure is not None:
+            self._fail(failure, took=None)
+        return failure is None
+
+    def _begin(self, model: str) -> None:
+        self._pending[model] = _Load(model, time.monotonic())
+        # Daemon threads: one that waits for a hung load ends with the server.
+        threading.Thread(target=self._call, args=(model,), daemon=True).start()
+
+    def _call(self, model: str) -> None:
+        reason: str | None = None
+        try:
+            # The deadline is kept by _collect, which knows more; this is the net below it.
+            self.control.load(model, timeout_s=self.timeout_s + 30)
+        except Refused as refusal:
+            reason = str(refusal)
+        except (OSError, http.client.HTTPException) as error:
+            reason = f"no answer from the server: {error or type(error).__name__}"
+        self._answers.put((model, reason))
+
+    def _collect(self) -> None:
+        try:
+            model, reason = self._answers.get(timeout=_POLL_S)
+        except queue.Empty:
+            self.stubs.look()
+            for load in list(self._pending.values()):
+                self._check(load)
+            return
+        if model not in self._pending:  # its deadline was over before
+            return
+        load = self._pending.pop(model)
+        took = time.monotonic() - load.begin
+        if reason is None:
+            self._succeed(model, took)
+        elif self.process.status is None:
+            words = self.log.poll_failure(model) or reason
+            self._fail(reasons.explain(model, self._version(model), words), took)
+
+    def _check(self, load: _Load) -> None:
+        """Give a load up that will not come to an end."""
+        took = time.monotonic() - load.begin
+        if self._stub_died(load.model):
+            reason, (cause, next_step) = "its python stub died while loading", reasons.DEAD
+        elif took > self.timeout_s:
+            reason = f"not loaded after {self.timeout_s:g} s"
+            cause, next_step = reasons.HUNG
+        else:
+            return
+        del self._pending[load.model]
+        self._fail(Failure(load.model, self._version(load.model), reason, cause, next_step), took)
+
+    def _stub_died(self, model: str) -> bool:
+        if self.stubs.dead(model, for_s=_DEAD_S):
+            return True
+        # Died before its model could be read: whose it was is plain if one load is left.
+        return len(self._pending) == 1 and self.stubs.nameless_dead(for_s=_DEAD_S)
+
+    def _succeed(self, model: str, took: float) -> None:
+        version = self._version(model, state="READY") or "?"
+        self.versions[model] = version
+        text = f"{model} version {version} loaded"
+        self.on_event(Event("loaded", text, model, version, took))
+
+    def _fail(self, failure: Failure, took: float | None) -> None:
+        self.failures[failure.model] = failure
+        text = f"{failure.model} did not load"
+        self.on_event(Event("failed", text, failure.model, failure.version, took))
+
+    def _version(self, model: str, state: str = "") -> str | None:
+        try:
+            index = self.control.index()
+        except (Refused, OSError, http.client.HTTPException):
+            return None
+        found = [s.version for s in index if s.name == model and state in s.state and s.version]
+        return ", ".join(found) or None

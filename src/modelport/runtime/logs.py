@@ -1,0 +1,75 @@
+"""tritonserver's log files: where they go, and what in them matters."""
+
+from __future__ import annotations
+
+import os
+import re
+from datetime import datetime, timezone
+from pathlib import Path
+
+from modelport.runtime import cache
+
+KEEP = 10
+
+# Said on every machine without a GPU; never the reason for anything.
+_NOISE = re.compile(r"CUDA|NVML|DCGM|pinned")
+# For what does not come from Triton's logger: its options parser, Python, the loader.
+_COMPLAINT = re.compile(r"error|exception|cannot|unrecognized|invalid", re.IGNORECASE)
+_TRITON_LINE = re.compile(r"^[IWEF]\d{4} [\d:.]+ \d+ \S+\] ?")
+
+
+def new_path() -> Path:
+    """Name a new log file in the cache; the oldest ones are removed."""
+    folder = cache.folder("logs")
+    older = sorted(folder.glob("server-*.log"))
+    for path in older[: max(0, len(older) - KEEP + 1)]:
+        path.unlink(missing_ok=True)
+    now = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%S")
+    return folder / f"server-{now}-{os.getpid()}-{os.urandom(2).hex()}.log"
+
+
+class Log:
+    """The log of one server, from where it stood when this object was made.
+
+    A file that is appended to holds older servers' lines, which must not explain this one.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.begin = path.stat().st_size if path.exists() else 0
+
+    @classmethod
+    def whole(cls, path: Path) -> Log:
+        """Give a log from its first line on."""
+        log = cls(path)
+        log.begin = 0
+        return log
+
+    def text(self) -> str:
+        """Give all of it so far."""
+        try:
+            with self.path.open("rb") as file:
+                file.seek(self.begin)
+                return file.read().decode(errors="replace")
+        except FileNotFoundError:
+            return ""
+
+    def complaints(self, about: str = "", limit: int = 12) -> list[str]:
+        """Give the last error lines, those that name ``about`` when it is given."""
+        lines = self.text().splitlines()
+        found = [_TRITON_LINE.sub("", line) for line in lines if _is_complaint(line)]
+        return [line for line in found if about in line][-limit:]
+
+    def poll_failure(self, model: str) -> str | None:
+        """Give the reason that Triton keeps to its log when a config.pbtxt is unusable."""
+        pattern = rf"Poll failed for model directory '{re.escape(model)}': (.*)"
+        found: list[str] = re.findall(pattern, self.text())
+        return found[-1].strip().rstrip('"') if found else None
+
+
+def _is_complaint(line: str) -> bool:
+    if _NOISE.search(line):
+        return False
+    if _TRITON_LINE.match(line):
+        return line.startswith(("E", "F"))
+    return bool(_COMPLAINT.search(line))

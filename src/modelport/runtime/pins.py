@@ -1,0 +1,83 @@
+"""What is fetched, pinned: ``data/toolchain.toml`` and ``data/server-requirements.txt``."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import platform
+import sys
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from modelport.errors import ToolchainError
+
+# The standard library has it from Python 3.11 on; the [serve] extra brings it before.
+_toml: Any = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
+
+DATA = Path(__file__).parent / "data"
+REQUIREMENTS = DATA / "server-requirements.txt"
+
+
+@dataclass(frozen=True)
+class WheelPin:
+    """The wheel that carries tritonserver for one processor.
+
+    Attributes:
+        sha256: of the file, in hexadecimal.
+        glibc: the oldest C library that its binaries run on.
+        triton: version of the tritonserver inside.
+        container: tag of NVIDIA's image of the same release.
+        python: versions that it has a python-backend stub for.
+    """
+
+    wheel: str
+    version: str
+    file: str
+    sha256: str
+    size_bytes: int
+    glibc: str
+    triton: str
+    container: str
+    python: tuple[str, ...]
+
+    @property
+    def requirement(self) -> str:
+        """What pip is asked for."""
+        return f"{self.wheel}=={self.version}"
+
+    @property
+    def key(self) -> str:
+        """Name of the folder that it is unpacked to."""
+        return f"{self.triton}-{self.sha256[:12]}"
+
+
+def load(path: Path, machine: str) -> WheelPin:
+    """Read the pin for a processor from a file.
+
+    Raises:
+        ToolchainError: there is no tritonserver wheel for it.
+    """
+    table = _toml.loads(path.read_text(encoding="utf-8"))
+    if machine not in table:
+        raise ToolchainError(
+            f"there is no tritonserver wheel for processor {machine!r}, "
+            f"only for {', '.join(table)}",
+            next_step="put a tritonserver of your own on PATH, or set MODELPORT_TRITONSERVER",
+            machine=machine,
+        )
+    entry = dict(table[machine])
+    return WheelPin(python=tuple(entry.pop("python")), **entry)
+
+
+@cache
+def wheel() -> WheelPin:
+    """Give the pin for this machine; raises :class:`~modelport.errors.ToolchainError`."""
+    return load(DATA / "toolchain.toml", platform.machine())
+
+
+@cache
+def requirements_digest() -> str:
+    """Give the sha256 of the locked list, which names the environment made from it."""
+    return hashlib.sha256(REQUIREMENTS.read_bytes()).hexdigest()

@@ -1,0 +1,274 @@
+"""A running tritonserver on a model repository."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+
+from modelport.errors import LoadError
+from modelport.runtime import drain, logs, plan, proc, servers, startup
+from modelport.runtime import toolchain as toolchains
+from modelport.runtime.control import KEY_HEADER, Refused
+from modelport.runtime.events import Event, Listener, ignore
+from modelport.runtime.grpc_control import GrpcControl
+from modelport.runtime.loading import Loader
+from modelport.runtime.plan import Plan
+from modelport.runtime.reasons import Failure, explain
+from modelport.runtime.servers import Endpoints, RunningServer
+from modelport.runtime.startup import DRAIN_S, Order, Started
+from modelport.runtime.stubs import Stubs
+from modelport.runtime.toolchain import Toolchain
+
+__all__ = ["Endpoints", "Event", "Server"]
+
+_UNLOAD_S = 3.0
+
+
+class Server:
+    """A tritonserver that this process started; it ends with this process at the latest.
+
+    Use :meth:`start`; as a context manager it stops at the end of the block.
+
+    Attributes:
+        endpoints: where it answers.
+        control_headers: the HTTP header that opens its control API; a secret.
+        versions: the versions that serve, by model, as they were loaded at the start.
+        log_path: its log.
+        stubs: its python stubs.
+    """
+
+    def __init__(self, order: Order, started: Started, listener: Listener) -> None:
+        self._order = order
+        self._started = started
+        self._listener = listener
+        self._state_file: Path | None = None
+        self._load_timeout_s = 60.0
+        self.stubs = Stubs(started.process, order.plan)
+        self.endpoints = started.endpoints
+        self.control_headers = {KEY_HEADER: started.key}
+        self.versions: dict[str, str] = {}
+        self.log_path = order.log_path
+
+    @classmethod
+    def start(
+        cls,
+        repository: Path | Sequence[Path],
+        *,
+        models: Sequence[str] | None = None,
+        host: str = "127.0.0.1",
+        http_port: int = 0,
+        grpc_port: int = 0,
+        metrics_port: int = 0,
+        load_timeout_s: float = 60.0,
+        on_event: Callable[[Event], None] | None = None,
+        log_path: Path | None = None,
+        toolchain: Toolchain | None = None,
+    ) -> Server:
+        """Start tritonserver and load models; returns when every model serves.
+
+        Args:
+            repository: one or more model repositories.
+            models: what to load, parts of ensembles come by themselves; None for all.
+            host: the address to listen on; whoever reaches it may send requests.
+            http_port: a port, or 0 for a free one.
+            grpc_port: a port, or 0 for a free one.
+            metrics_port: a port, or 0 for a free one.
+            load_timeout_s: for each model, from when its load begins.
+            on_event: hears of every model that is loaded.
+            log_path: where the server's output goes; None for a file in the cache.
+            toolchain: which tritonserver; None for the one that is found or fetched.
+
+        Raises:
+            RepositoryError: the repository or a model is missing.
+            ToolchainError: there is no tritonserver.
+            PortInUseError: somebody listens on a port that was asked for.
+            ServerStartError: tritonserver ended or never answered.
+            LoadError: models did not load; the server is stopped again.
+        """
+        listener = on_event or ignore
+        paths = [repository] if isinstance(repository, (str, Path)) else repository
+        repositories = tuple(Path(path).resolve() for path in paths)
+        wanted = {
+            "--http-port": http_port,
+            "--grpc-port": grpc_port,
+            "--metrics-port": metrics_port,
+        }
+        order = Order(
+            repositories=repositories,
+            plan=plan.make(repositories, models),
+            host=host,
+            wanted_ports=wanted,
+            log_path=(log_path or logs.new_path()).absolute(),
+            toolchain=toolchain or toolchains.ensure(listener),
+        )
+        server = cls(order, startup.start(order), listener)
+        try:
+            server._load_all(load_timeout_s)
+            server._record()
+        except BaseException:
+            server.kill()
+            raise
+        return server
+
+    @property
+    def pid(self) -> int:
+        """Process id of tritonserver."""
+        return self._started.process.pid
+
+    @property
+    def plan(self) -> Plan:
+        """The models that it was started with."""
+        return self._order.plan
+
+    @property
+    def status(self) -> int | None:
+        """Exit status of tritonserver; None while it runs."""
+        return self._started.process.status
+
+    def load(self, name: str, *, timeout_s: float | None = None) -> None:
+        """Load a model, or load it anew after its files changed; raises LoadError."""
+        timeout_s = timeout_s or self._load_timeout_s
+        try:
+            with self._grpc_control() as control:
+                control.load(name, timeout_s=timeout_s)
+        except Refused as refusal:
+            words = self._started.log.poll_failure(name) or str(refusal)
+            raise _load_error([explain(name, None, words)], self.log_path) from refusal
+
+    def unload(self, name: str, *, timeout_s: float = 30.0) -> None:
+        """Unload a model and wait until its last request is answered; raises LoadError."""
+        try:
+            with self._grpc_control() as control:
+                control.unload(name, timeout_s=timeout_s)
+            self._wait_unloaded(name, timeout_s)
+        except Refused as refusal:
+            failure = Failure(name, None, f"cannot be unloaded: {refusal}")
+            raise _load_error([failure], self.log_path) from refusal
+
+    def reload(self, name: str) -> None:
+        """Unload a model and load it anew, with the ensembles over it; raises LoadError.
+
+        This heals a model whose stub died, which :meth:`load` alone does not.
+        """
+        users = self.plan.users(name)
+        with self._grpc_control() as control:
+            for model in [*reversed(users), name]:
+                with contextlib.suppress(Refused):
+                    control.unload(model, timeout_s=_UNLOAD_S)
+        # A stub that died with a request in its hands never finishes to unload; the
+        # load works all the same.
+        with contextlib.suppress(Refused):
+            self._wait_unloaded(name, _UNLOAD_S)
+        self.stubs.look()
+        self.stubs.forget_dead(name)
+        for model in [name, *users]:
+            self.load(model)
+        self.stubs.look()
+
+    def stop(self, *, drain_s: float = DRAIN_S) -> None:
+        """Answer the requests in flight, then end; does nothing when it ended before."""
+        if self.status is None:
+            self._listener(Event("stopping", "waiting for requests in flight"))
+            start = time.monotonic()
+            started = self._started
+            drain.stop(started.process, started.control, self.stubs, self.plan, drain_s=drain_s)
+            took = time.monotonic() - start
+            self._listener(Event("stopped", "tritonserver ended", duration_s=took))
+        self._forget()
+
+    def kill(self) -> None:
+        """End it at once; requests in flight are lost."""
+        self._started.process.kill()
+        self._started.process.wait()
+        self._forget()
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Wait until it ends; False when the time is over before."""
+        return self._started.process.wait(timeout_s)
+
+    def __enter__(self) -> Server:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def _load_all(self, timeout_s: float) -> None:
+        self._load_timeout_s = timeout_s
+        started = self._started
+        loader = Loader(
+            started.control,
+            started.process,
+            self.stubs,
+            started.log,
+            timeout_s=timeout_s,
+            on_event=self._listener,
+        )
+        loader.run(self.plan)
+        self.stubs.look()
+        if self.status is not None:
+            raise startup.ended(self.status, started.log, "while it loaded models")
+        if loader.failures:
+            raise _load_error(list(loader.failures.values()), self.log_path)
+        self.versions = dict(sorted(loader.versions.items()))
+        self._listener(Event("ready", f"{len(self.versions)} models serve"))
+
+    def _record(self) -> None:
+        found = proc.process(self.pid)
+        self._state_file = servers.record(
+            RunningServer(
+                pid=self.pid,
+                start=found.start if found else 0,
+                launcher=os.getpid(),
+                repositories=tuple(map(str, self._order.repositories)),
+                endpoints=self.endpoints,
+                control_key=self._started.key,
+                log=str(self.log_path),
+            )
+        )
+
+    def _forget(self) -> None:
+        if self._state_file is not None:
+            self._state_file.unlink(missing_ok=True)
+
+    def _grpc_control(self) -> GrpcControl:
+        return GrpcControl(self.endpoints.grpc.removeprefix("grpc://"), self._started.key)
+
+    def _wait_unloaded(self, name: str, timeout_s: float) -> None:
+        deadline = time.monotonic() + timeout_s
+        while any(
+            s.name == name and s.state in {"READY", "UNLOADING"}
+            for s in self._started.control.index()
+        ):
+            if time.monotonic() > deadline:
+                raise Refused(f"requests are still in flight after {timeout_s:g} s")
+            time.sleep(0.05)
+
+
+def _load_error(failures: list[Failure], log_path: Path) -> LoadError:
+    """Gather what did not load into one error; causes before consequences."""
+    first = failures[0]
+    if len(failures) == 1:
+        version = f" version {first.version}" if first.version else ""
+        return LoadError(
+            f"{first.model}{version} did not load: {first.reason}",
+            cause=first.cause,
+            next_step=first.next_step or f"look at the log: {log_path}",
+            failures={first.model: first},
+            log=log_path,
+        )
+    text = "\n".join(f"  {line}" for failure in failures for line in str(failure).splitlines())
+    return LoadError(
+        f"{len(failures)} models did not load\n{text}",
+        next_step=f"mend the first one; the log: {log_path}",
+        failures={failure.model: failure for failure in failures},
+        log=log_path,
+    )

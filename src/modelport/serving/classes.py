@@ -1,0 +1,46 @@
+"""From a classifier's scores to labels and probabilities."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Softmax:
+    """Softmax over the last dimension, and the most probable class.
+
+    Args:
+        labels: name of each class, in the order of the scores.
+        scores: name of the input tensor, float32[batch, classes].
+    """
+
+    labels: Sequence[str]
+    scores: str = "logits"
+
+    @classmethod
+    def from_file(cls, path: Path, *, scores: str = "logits") -> Softmax:
+        """Read the labels from a file, one a line."""
+        return cls(path.read_text(encoding="utf-8").splitlines(), scores)
+
+    def __call__(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Answer a batch.
+
+        Returns:
+            ``label`` bytes[batch, 1], ``probability`` float32[batch, 1] and
+            ``scores`` float32[batch, classes], which sum to 1.
+        """
+        logits = inputs[self.scores].astype(np.float64)
+        # Shifting by the maximum keeps exp within range and changes nothing else.
+        powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
+        scores = (powers / powers.sum(axis=-1, keepdims=True)).astype(np.float32)
+        best = scores.argmax(axis=-1)
+        names = np.array([name.encode() for name in self.labels], dtype=np.object_)
+        return {
+            "label": names[best][:, np.newaxis],
+            "probability": np.take_along_axis(scores, best[:, np.newaxis], axis=-1),
+            "scores": scores,
+        }

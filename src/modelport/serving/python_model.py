@@ -1,0 +1,51 @@
+"""The glue of a Python backend: answer every request of a batch on its own.
+
+A ``model.py`` in the repository hands its requests and one function to
+:func:`answer_each`; the function takes and gives named numpy arrays, and is
+the same one that the builder declares as the model's reference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+Arrays = Mapping[str, np.ndarray]
+
+
+class BadItemError(ValueError):
+    """An item of a request that cannot be answered, with words for its sender."""
+
+    def __init__(self, reason: str, *, item: int | None = None) -> None:
+        super().__init__(reason if item is None else f"item {item}: {reason}")
+
+
+def answer_each(requests: Sequence[Any], function: Callable[[Arrays], Arrays]) -> list[Any]:
+    """Answer each request with ``function``; a bad one gets its own error and spoils no other.
+
+    Args:
+        requests: ``pb_utils.InferenceRequest`` objects.
+        function: named arrays in, named arrays out, the batch dimension first.
+            :class:`BadItemError` becomes INVALID_ARGUMENT with its text; any other
+            exception becomes INTERNAL with its type, never with the user's data.
+    """
+    return [_answer(request, function) for request in requests]
+
+
+def _answer(request: Any, function: Callable[[Arrays], Arrays]) -> Any:
+    # Triton's module exists only inside a stub, and is complete only after initialize.
+    import triton_python_backend_utils as pb_utils
+
+    try:
+        inputs = {tensor.name(): tensor.as_numpy() for tensor in request.inputs()}
+        outputs = function(inputs)
+        wanted = request.requested_output_names()
+        tensors = [pb_utils.Tensor(name, outputs[name]) for name in wanted]
+        return pb_utils.InferenceResponse(output_tensors=tensors)
+    except BadItemError as error:
+        code, text = pb_utils.TritonError.INVALID_ARG, str(error)
+    except Exception as error:  # noqa: BLE001 - the boundary to Triton: a request must be answered
+        code, text = pb_utils.TritonError.INTERNAL, f"{type(error).__name__} in the model's code"
+    return pb_utils.InferenceResponse(error=pb_utils.TritonError(text, code))

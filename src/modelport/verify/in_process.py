@@ -1,0 +1,54 @@
+"""Parity of an ONNX file with its reference, by ONNX Runtime in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from modelport.errors import ExportError
+from modelport.repository.samples import Case
+from modelport.spec.model import Tolerance
+from modelport.verify.parity import Arrays, Parity, compare
+
+
+def session(onnx_file: Path) -> Any:
+    """Open an ``onnxruntime.InferenceSession`` on the CPU, quiet, on one thread.
+
+    Raises:
+        ExportError: ONNX Runtime does not take the file.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(
+            str(onnx_file), options, providers=["CPUExecutionProvider"]
+        )
+    except Exception as error:  # onnxruntime's exceptions share no base class of their own
+        raise ExportError(
+            f"{onnx_file}: ONNX Runtime {onnxruntime.__version__} does not load it: {error}",
+            cause="the file is damaged, or uses an operator that this version does not have",
+            path=onnx_file,
+        ) from error
+
+
+def run(open_session: Any, inputs: Arrays) -> dict[str, np.ndarray]:
+    """Run a session on named arrays; give all its outputs by name."""
+    names = [output.name for output in open_session.get_outputs()]
+    return dict(zip(names, open_session.run(names, dict(inputs)), strict=True))
+
+
+def parity(onnx_file: Path, cases: Sequence[Case], tolerance: Tolerance) -> Parity:
+    """Compare the ONNX file's answers with those of every case."""
+    open_session = session(onnx_file)
+    found = Parity()
+    for index, case in enumerate(cases):
+        got = run(open_session, case.inputs)
+        comparison = compare(got, case.outputs, tolerance)
+        found.add(comparison, case.inputs, where=f"case {index}, in process")
+    return found

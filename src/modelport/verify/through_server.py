@@ -1,0 +1,77 @@
+"""Parity of a served model with its reference, over both transports and side by side.
+
+Requests of different batch sizes are sent at once, so that the server's dynamic
+batcher mixes them: a model that confuses its batch dimension is found here and
+nowhere earlier.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import cycle, islice
+
+from modelport.client import Client
+from modelport.errors import ClientError
+from modelport.repository.samples import Case
+from modelport.spec.model import Tolerance
+from modelport.verify.parity import Comparison, Difference, Parity, compare
+
+CONCURRENCIES = (1, 4, 8)
+_ROUNDS = 2
+
+
+def parity(
+    urls: Sequence[str],
+    model: str,
+    cases: Sequence[Case],
+    tolerance: Tolerance,
+    *,
+    concurrencies: Sequence[int] = CONCURRENCIES,
+) -> Parity:
+    """Send every case over every transport at every concurrency, and compare the answers.
+
+    Args:
+        urls: one per transport, such as ``http://127.0.0.1:8000`` and ``grpc://127.0.0.1:8001``.
+        model: name of the served model.
+        cases: requests with their expected answers.
+        tolerance: how far they may differ.
+        concurrencies: how many requests are under way at once, one round after the other.
+    """
+    found = Parity()
+    for url in urls:
+        with Client(url) as client:
+            for concurrency in concurrencies:
+                _round(found, client, model, cases, tolerance, concurrency)
+    return found
+
+
+def answer_of(client: Client, model: str, case: Case, tolerance: Tolerance) -> Comparison:
+    """Send one case and compare; a failed call is a difference like any other."""
+    try:
+        got = client.infer(model, case.inputs)
+    except ClientError as error:
+        problem = f"no answer: {type(error).__name__}: {error.what}"
+        return Comparison((Difference("*", float("inf"), float("inf"), problem),))
+    return compare(got, case.outputs, tolerance)
+
+
+def _round(
+    found: Parity,
+    client: Client,
+    model: str,
+    cases: Sequence[Case],
+    tolerance: Tolerance,
+    concurrency: int,
+) -> None:
+    """Send the cases once alone, or twice in shuffled company."""
+    if concurrency == 1:
+        order = list(cases)
+    else:
+        # A stride that is coprime to most counts puts different sizes beside each other.
+        order = list(islice(cycle([*cases[::3], *cases[1::3], *cases[2::3]]), _ROUNDS * len(cases)))
+    with ThreadPoolExecutor(concurrency) as pool:
+        comparisons = pool.map(lambda case: answer_of(client, model, case, tolerance), order)
+        for index, (case, comparison) in enumerate(zip(order, comparisons, strict=True)):
+            where = f"request {index}, {client.url}, concurrency {concurrency}"
+            found.add(comparison, case.inputs, where=where)

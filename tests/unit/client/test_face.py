@@ -1,0 +1,55 @@
+"""What the package shows, and what importing it costs."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+import modelport.client
+from modelport import errors
+
+HEAVY = ["torch", "onnx", "onnxruntime", "pydantic", "tritonclient", "grpc", "gevent", "rich"]
+
+
+def loaded_after(code: str, modules: list[str]) -> list[str]:
+    script = (
+        f"{code}\nimport json, sys\nprint(json.dumps([m for m in {modules} if m in sys.modules]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    return list(json.loads(done.stdout))
+
+
+def test_all_names_everything_public_and_nothing_else() -> None:
+    import types
+
+    public = {
+        name
+        for name, value in vars(modelport.client).items()
+        if not name.startswith("_") and not isinstance(value, types.ModuleType)
+    }
+    assert sorted(public) == modelport.client.__all__
+
+
+def test_every_client_error_is_exported() -> None:
+    def tree(kind: type) -> set[str]:
+        return {kind.__name__}.union(*(tree(leaf) for leaf in kind.__subclasses__()))
+
+    assert tree(errors.ClientError) <= set(modelport.client.__all__)
+
+
+def test_importing_loads_neither_servers_nor_transports() -> None:
+    assert loaded_after("import modelport.client", HEAVY) == []
+
+
+@pytest.mark.parametrize(
+    ("scheme", "there", "not_there"),
+    [("http", "geventhttpclient", "grpc"), ("grpc", "grpc", "gevent")],
+)
+def test_a_client_loads_its_own_transport_only(scheme: str, there: str, not_there: str) -> None:
+    code = f"from modelport.client import Client; Client('{scheme}://127.0.0.1:1')"
+    assert loaded_after(code, [there, not_there, "torch", "onnx", "pydantic"]) == [there]
