@@ -90,7 +90,8 @@ def _mismatch(
     builder: Path, model: TorchModel, field: str, expected: str, got: str
 ) -> BuilderError:
     return BuilderError(
-        f"{builder}: model {model.name!r}: {field}: the spec says {expected}, the network gives {got}",
+        f"{builder}: model {model.name!r}: {field}: the spec says {expected},"
+        f" the network gives {got}",
         cause="the network's forward and the declared outputs disagree",
         next_step=f"mend `{field.split(' ')[0]}` in the builder, or the network",
         model=model.name,

@@ -157,7 +157,7 @@ class _Batches:
 
     def __iter__(self) -> Any:
         order = torch.randperm(len(self._targets), generator=self._random)
-        for chosen in order.split(self._size):
+        for chosen in torch.split(order, self._size):
             inputs = tuple(array[chosen] for array in self._inputs)
             if self._augment is not None:
                 inputs = tuple(self._augment(tensor) for tensor in inputs)

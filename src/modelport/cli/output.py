@@ -27,6 +27,7 @@ class Output:
     def __init__(self, *, verbose: bool = False) -> None:
         self.verbose = verbose
         self._consoles: dict[bool, Console] = {}
+        self._bar = False
 
     def console(self, *, stderr: bool = True) -> Console:
         """Give the rich console of one stream."""
@@ -78,6 +79,20 @@ class Output:
         took = "" if duration_s is None else f"  {duration_s:6.2f} s"
         self.note(f"  {name:<34} {outcome}{took}")
 
+    def bar(self, name: str, words: str, done: int, total: int) -> None:
+        """Show how far a step has come, in one line that is drawn over; only on a terminal."""
+        if not sys.stderr.isatty():
+            return
+        filled = round(20 * done / max(total, 1))
+        click.echo(f"\r\x1b[K  {name:<34} {'━' * filled:<20} {words}", err=True, nl=False)
+        self._bar = True
+
+    def end_bar(self) -> None:
+        """Take the line of :meth:`bar` away, if there is one."""
+        if self._bar:
+            click.echo("\r\x1b[K", err=True, nl=False)
+            self._bar = False
+
     @contextmanager
     def progress(self, description: str) -> Iterator[None]:
         """Show that work is under way: a spinner on a terminal, two lines elsewhere."""
@@ -92,6 +107,7 @@ class Output:
 
     def error(self, error: ModelportError) -> None:
         """Show an error as its three parts, to stderr; a traceback only with ``--verbose``."""
+        self.end_bar()
         if self.verbose:
             traceback.print_exception(error, file=sys.stderr)
         click.echo(click.style("error: ", fg="red", bold=True) + str(error), err=True)

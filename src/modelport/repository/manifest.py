@@ -1,4 +1,4 @@
-"""``manifest.json``: what a published version is, where it came from, and the proof that it is right.
+"""``manifest.json``: what a published version is, where it came from, and its proof.
 
 The manifest lies beside the weights. A version without one was never proven.
 Unknown keys are refused on reading, so that a typo or a newer schema is never
@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from modelport.errors import IntegrityError
 from modelport.repository import digests
+from modelport.spec.model import Kind
 
 FILE_NAME = "manifest.json"
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
@@ -99,7 +100,7 @@ class Manifest(_Part):
     schema_version: Literal[1] = 1
     model: str
     version: Annotated[int, Field(ge=1)]
-    kind: Literal["onnx", "python", "ensemble"]
+    kind: Kind
     public: bool
     doc: str = ""
     created: datetime

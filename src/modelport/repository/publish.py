@@ -33,7 +33,7 @@ _LOCK_TIMEOUT_S = 120.0
 
 @dataclass(frozen=True)
 class Move:
-    """One rename: ``staged`` (inside the staging folder) becomes ``published`` (inside the repository)."""
+    """One rename: ``staged`` (in the staging folder) becomes ``published`` (in the repository)."""
 
     staged: Path
     published: Path
@@ -46,7 +46,7 @@ def staging_root(repository: Path) -> Path:
 
 
 def new_stage(repository: Path, label: str) -> Path:
-    """Make an empty staging folder; earlier ones of the same label are removed if their maker is gone.
+    """Make an empty staging folder; those of the same label whose maker is gone are removed.
 
     Raises:
         PublishError: the folder cannot be made, or lies on another file system.

@@ -18,10 +18,8 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from tritonclient.utils import (
-    deserialize_bf16_tensor,
     deserialize_bytes_tensor,
     np_to_triton_dtype,
-    serialize_bf16_tensor,
     serialize_byte_tensor,
     triton_to_np_dtype,
 )
@@ -93,9 +91,6 @@ class _StoredTensor(_Stored):
         if datatype == "BYTES":
             raw = serialize_byte_tensor(array)
             content = raw.item() if raw.size else b""
-        elif datatype == "BF16":
-            raw = serialize_bf16_tensor(array)
-            content = raw.item() if raw.size else b""
         else:
             content = np.ascontiguousarray(array).tobytes()
         encoded = base64.b64encode(content).decode("ascii")
@@ -111,8 +106,6 @@ class _StoredTensor(_Stored):
     def _flat(self, content: bytes) -> np.ndarray:
         if self.datatype == "BYTES":
             return np.asarray(deserialize_bytes_tensor(content), dtype=np.object_)
-        if self.datatype == "BF16":
-            return np.asarray(deserialize_bf16_tensor(content))
         dtype: Any = triton_to_np_dtype(self.datatype)
         if dtype is None:
             raise ValueError(f"unknown datatype {self.datatype!r}")

@@ -8,6 +8,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 KEY_HEADER = "modelport-control"
 RESTRICTED = ("model-repository", "shared-memory", "trace", "logging")
@@ -84,11 +85,11 @@ class Control:
 
     def load(self, model: str, *, timeout_s: float) -> None:
         """Load a model and wait for it; raises as :meth:`call`."""
-        self.call(f"/v2/repository/models/{model}/load", timeout_s=timeout_s)
+        self.call(f"/v2/repository/models/{quote(model)}/load", timeout_s=timeout_s)
 
     def unload(self, model: str) -> None:
         """Begin to unload a model; requests in flight are still answered."""
-        self.call(f"/v2/repository/models/{model}/unload")
+        self.call(f"/v2/repository/models/{quote(model)}/unload")
 
     def index(self) -> list[ModelState]:
         """List every version of every model that the server knows of."""

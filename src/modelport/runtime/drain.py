@@ -32,6 +32,8 @@ def stop(
     with contextlib.suppress(OSError, http.client.HTTPException, Refused):
         for wave in _waves(plan):
             _unload(wave, control, stubs, deadline)
+        # What somebody loaded since the start.
+        _unload([s.name for s in control.index() if s.state == "READY"], control, stubs, deadline)
     process.stop()
     if not process.wait(_ALONE_S):
         process.kill()

@@ -11,7 +11,6 @@ import json
 import platform
 import re
 import shutil
-import subprocess
 import sys
 import sysconfig
 import time
@@ -125,8 +124,7 @@ def _make(environment: Environment, on_event: Listener) -> None:
 
 
 def _make_venv(path: Path) -> None:
-    command = [sys.executable, "-m", "venv", str(path)]
-    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+    done = installer.run_module(Path(sys.executable), "venv", [str(path)])
     if done.returncode == 0:
         return
     version = f"{sys.version_info[0]}.{sys.version_info[1]}"

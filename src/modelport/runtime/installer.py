@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from modelport.errors import ToolchainError
+
+# `python -m`, but killed by the kernel when this process is (PR_SET_PDEATHSIG): a
+# pip that lived on would write into a folder that the next try has cleared.
+_BOUND = """
+import ctypes, os, runpy, signal, sys
+ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)
+if os.getppid() != int(sys.argv.pop(1)):
+    sys.exit(1)
+runpy.run_module(sys.argv.pop(1), run_name="__main__", alter_sys=True)
+"""
 
 log = logging.getLogger(__name__)
 
@@ -40,9 +51,10 @@ def run(python: Path, arguments: Sequence[str], *, purpose: str, next_step: str)
     Raises:
         ToolchainError: pip ended with an error.
     """
-    command = [str(python), "-m", "pip", "--disable-pip-version-check", "--no-input", *arguments]
+    options = ["--disable-pip-version-check", "--no-input", *arguments]
+    command = [str(python), "-m", "pip", *options]
     log.info("running %s", command)
-    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+    done = run_module(python, "pip", options)
     if done.returncode == 0:
         return
     output = done.stdout + done.stderr
@@ -58,6 +70,19 @@ def run(python: Path, arguments: Sequence[str], *, purpose: str, next_step: str)
         cause="no network, or the package index lacks the package" if offline else None,
         next_step=next_step if offline else f"run it by hand: {' '.join(command)}",
         output=output,
+    )
+
+
+def run_module(
+    python: Path, module: str, arguments: Sequence[str]
+) -> subprocess.CompletedProcess[str]:
+    """Run ``python -m module``, which ends with this process at the latest."""
+    return subprocess.run(
+        [str(python), "-c", _BOUND, str(os.getpid()), module, *arguments],
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
     )
 
 

@@ -7,6 +7,7 @@ import re
 from datetime import datetime, timezone
 from pathlib import Path
 
+from modelport.errors import ServerStartError
 from modelport.runtime import cache
 
 KEEP = 10
@@ -26,6 +27,24 @@ def new_path() -> Path:
         path.unlink(missing_ok=True)
     now = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%S")
     return folder / f"server-{now}-{os.getpid()}-{os.urandom(2).hex()}.log"
+
+
+def usable(path: Path) -> Path:
+    """Give the absolute path of a log file that was asked for, once it can be written.
+
+    Raises:
+        ServerStartError: it cannot.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.open("ab").close()
+    except OSError as error:
+        raise ServerStartError(
+            f"{path}: the log cannot be written ({error.strerror})",
+            next_step="--log-file with a path that you may write to",
+            path=path,
+        ) from error
+    return path.absolute()
 
 
 class Log:

@@ -21,9 +21,22 @@ def choose(host: str, wanted: dict[str, int]) -> dict[str, int]:
         PortInUseError: somebody listens on a port that was asked for.
         ServerStartError: this machine has no such address.
     """
+    _check_distinct(wanted)
     with contextlib.ExitStack() as open_sockets:
         # All are held until the last is found: no two flags get the same free port.
         return {flag: _probe(host, port, flag, open_sockets) for flag, port in wanted.items()}
+
+
+def _check_distinct(wanted: dict[str, int]) -> None:
+    for flag, port in wanted.items():
+        other = next((f for f, p in wanted.items() if p == port and f != flag), None)
+        if port and other is not None:
+            raise PortInUseError(
+                f"{flag} and {other} both ask for port {port}",
+                next_step=f"{other} 0 takes a free port",
+                port=port,
+                flag=other,
+            )
 
 
 def _probe(host: str, port: int, flag: str, open_sockets: contextlib.ExitStack) -> int:

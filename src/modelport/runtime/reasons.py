@@ -32,6 +32,10 @@ class Failure:
         return "\n".join(lines)
 
 
+HUNG = (
+    "its Python code waits for something at import or in initialize, or model.py is missing",
+    "look at the log; a slow model needs a longer --load-timeout",
+)
 # Pattern in the reason -> likely cause, next step. The first match counts.
 _KNOWN: tuple[tuple[str, str, str], ...] = (
     (
@@ -49,6 +53,7 @@ _KNOWN: tuple[tuple[str, str, str], ...] = (
         "its Python code ended the process (os._exit, or a crash in a native library)",
         "look at the log for its last words",
     ),
+    (r"deadline exceeded", *HUNG),
     (
         r"unexpected directory name",
         "`name` in config.pbtxt differs from the name of its folder",
@@ -104,10 +109,6 @@ _KNOWN: tuple[tuple[str, str, str], ...] = (
 # A ModelportError raised inside a stub explains itself.
 _OWN_WORDS = re.compile(r"\nlikely cause: (?P<cause>.*)\nnext: (?P<next>.*)")
 
-HUNG = (
-    "its Python code waits for something at import or in initialize, or model.py is missing",
-    "look at the log; a slow model needs a longer --load-timeout",
-)
 DEAD = (
     "its Python code ended the process (os._exit, a crash in a native library), or a shared "
     "library or model.py is missing",
@@ -133,5 +134,5 @@ def shorten(reason: str, model: str) -> str:
     text = re.sub(rf"^failed to load '{re.escape(model)}', ", "", text)
     text = re.sub(r"^version \d+ is at UNAVAILABLE state: ", "", text)
     # Of a Python traceback, the lines of the import machinery say nothing.
-    lines = [line for line in text.splitlines() if line.strip() and "<frozen " not in line]
+    lines = [line for line in text.splitlines() if line.strip(" ;") and "<frozen " not in line]
     return "\n".join(lines).rstrip("; ")

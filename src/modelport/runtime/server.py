@@ -102,7 +102,7 @@ class Server:
             plan=plan.make(repositories, models),
             host=host,
             wanted_ports=wanted,
-            log_path=(log_path or logs.new_path()).absolute(),
+            log_path=logs.usable(log_path) if log_path else logs.new_path(),
             toolchain=toolchain or toolchains.ensure(listener),
         )
         server = cls(order, startup.start(order), listener)

@@ -157,7 +157,7 @@ def _shrunk(grey: np.ndarray) -> np.ndarray:
     if longest <= _ANALYSIS_SIDE:
         return grey.astype(np.float32)
     height, width = (max(1, round(side * _ANALYSIS_SIDE / longest)) for side in grey.shape)
-    picture = Image.fromarray(grey.astype(np.float32))
+    picture = Image.fromarray(grey if grey.dtype == np.uint8 else grey.astype(np.float32))
     return np.asarray(picture.resize((width, height), Image.Resampling.BOX), dtype=np.float32)
 
 
@@ -185,25 +185,26 @@ def _ground(grey: np.ndarray) -> np.ndarray | float:
     A lamp at one side makes a photograph's sheet brighter there; a plane is the
     simplest shape that takes it away. Small images have drawn, even grounds.
     """
-    border = np.concatenate([grey[0], grey[-1], grey[1:-1, 0], grey[1:-1, -1]])
-    if min(grey.shape) < 2 * SIDE:
-        return float(np.median(border))
+    border = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
+    middle = float(np.median(border))
+    spread = np.abs(border - middle)
+    if min(grey.shape) < 2 * SIDE or not np.median(spread):
+        return middle
     height, width = grey.shape
-    rows, columns = np.mgrid[0:height, 0:width].astype(np.float32)
-    terms = np.stack([np.ones_like(rows), rows / height, columns / width], axis=-1)
-    edge = np.zeros((height, width), bool)
-    edge[[0, -1], :] = edge[:, [0, -1]] = True
+    down, across = np.arange(height) / height, np.arange(width) / width
+    rows = np.concatenate([np.zeros(width), np.full(width, down[-1]), down, down])
+    columns = np.concatenate([across, across, np.zeros(height), np.full(height, across[-1])])
     # Ink that touches the border would tilt the plane: leave what lies far from the median out.
-    spread = np.abs(grey - np.median(border))
-    edge &= spread <= max(3 * float(np.median(spread[edge])), _LEAST_CONTRAST)
-    plane, *_ = np.linalg.lstsq(terms[edge], grey[edge], rcond=None)
-    return np.asarray(terms @ plane, dtype=np.float32)
+    sheet = spread <= max(3 * float(np.median(spread)), _LEAST_CONTRAST)
+    terms = np.stack([np.ones_like(rows), rows, columns], axis=-1)[sheet]
+    (base, slope_down, slope_across), *_ = np.linalg.lstsq(terms, border[sheet], rcond=None)
+    return np.asarray(base + slope_down * down[:, np.newaxis] + slope_across * across, np.float32)
 
 
 def _noisy(ink: np.ndarray) -> bool:
     """Tell a photographed sheet, whose border is speckled, from a drawn one."""
     border = np.concatenate([ink[0], ink[-1], ink[:, 0], ink[:, -1]])
-    return np.count_nonzero(border) > border.size / 4
+    return bool(np.count_nonzero(border) > border.size / 4)
 
 
 def _around(mask: np.ndarray) -> np.ndarray:

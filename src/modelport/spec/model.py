@@ -1,9 +1,10 @@
 """What a builder file declares: a network, a Python model or an ensemble, and what must hold.
 
-The three kinds share their public face (name, tensors, batching, serving) and
+The kinds share their public face (name, tensors, batching, serving) and
 differ in where their answers come from::
 
     TorchModel   a torch network, trained or loaded here, exported to ONNX
+    OnnxModel    an ONNX file that others made
     PythonModel  a ``model.py`` that lies in the repository, beside its reference function
     Ensemble     a graph over the other two
 
@@ -13,6 +14,7 @@ Nothing here imports torch: networks and data appear as callables only.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias, cast
 
 from pydantic import ConfigDict, Field, StringConstraints, model_validator
@@ -35,8 +37,11 @@ Datatype: TypeAlias = Literal[
     "BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64",
     "FP16", "FP32", "FP64", "BYTES", "BF16",
 ]  # fmt: skip
+Kind: TypeAlias = Literal["onnx", "python", "ensemble"]
 # Triton takes the folder's name for the model's name, so it must be a plain file name.
 Name: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+
+TensorName: TypeAlias = Annotated[str, StringConstraints(min_length=1)]
 
 # Named tensors with their batch dimension first, where the model batches.
 Tensors: TypeAlias = Mapping[str, Any]
@@ -56,7 +61,7 @@ class Tensor:
         doc: what it means: unit, range, encoding.
     """
 
-    name: Name
+    name: TensorName
     datatype: Datatype
     dims: tuple[Annotated[int, Field(ge=-1)], ...]
     optional: bool = Field(default=False, kw_only=True)
@@ -232,8 +237,8 @@ class Model:
         return self
 
     @property
-    def kind(self) -> str:
-        """``onnx``, ``python`` or ``ensemble``."""
+    def kind(self) -> Kind:
+        """``onnx``, ``python`` or ``ensemble``: what lies in its version folders."""
         raise NotImplementedError
 
     def config(self) -> ModelConfig:
@@ -304,18 +309,40 @@ class TorchModel(Model):
         return self
 
     @property
-    def kind(self) -> str:
+    def kind(self) -> Kind:
         """``onnx``."""
         return "onnx"
 
     def _config_fields(self) -> dict[str, Any]:
-        fields = super()._config_fields()
-        threads = {"intra_op_thread_count": str(self.serving.intra_op_threads)}
-        return fields | {
-            "backend": "onnxruntime",
-            "instance_group": (ModelInstanceGroup(count=self.serving.instances),),
-            "parameters": threads | fields["parameters"],
-        }
+        return super()._config_fields() | _onnxruntime(self.serving)
+
+
+@dataclass(frozen=True, config=STRICT, kw_only=True)
+class OnnxModel(Model):
+    """An ONNX file that others made; its reference is ONNX Runtime in this process.
+
+    Args:
+        file: the file; a relative path starts at the builder file's folder.
+    """
+
+    file: Path
+
+    @property
+    def kind(self) -> Kind:
+        """``onnx``."""
+        return "onnx"
+
+    def _config_fields(self) -> dict[str, Any]:
+        return super()._config_fields() | _onnxruntime(self.serving)
+
+
+def _onnxruntime(serving: Serving) -> dict[str, Any]:
+    threads = {"intra_op_thread_count": str(serving.intra_op_threads)}
+    return {
+        "backend": "onnxruntime",
+        "instance_group": (ModelInstanceGroup(count=serving.instances),),
+        "parameters": threads | dict(serving.parameters),
+    }
 
 
 @dataclass(frozen=True, config=STRICT, kw_only=True)
@@ -330,7 +357,7 @@ class PythonModel(Model):
     reference: Callable[[Tensors], Tensors]
 
     @property
-    def kind(self) -> str:
+    def kind(self) -> Kind:
         """``python``."""
         return "python"
 
@@ -360,7 +387,7 @@ class Ensemble(Model):
     steps: Annotated[tuple[Step, ...], Field(min_length=1)]
 
     @property
-    def kind(self) -> str:
+    def kind(self) -> Kind:
         """``ensemble``."""
         return "ensemble"
 

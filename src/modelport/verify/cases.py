@@ -10,6 +10,7 @@ from modelport.spec.model import Sample, Tensors
 
 # Batches above this add time, not proof; the limit itself is stated in the manifest.
 _LARGEST = 256
+_LARGEST_REQUEST_BYTES = 4 << 20
 
 
 def largest_batch(max_batch_size: int) -> int:
@@ -38,7 +39,8 @@ def requests(samples: Sequence[Sample], max_batch_size: int, *, seed: int = 0) -
     sizes = {2, 3, largest, int(random.integers(1, largest + 1))}
     made = [_alone(sample) for sample in samples]
     for group in _by_shape(samples):
-        for size in sorted(size for size in sizes if 1 < size <= largest):
+        most = min(largest, max(3, _LARGEST_REQUEST_BYTES // _size_bytes(group[0])))
+        for size in sorted(size for size in sizes if 1 < size <= most):
             chosen = random.choice(len(group), size=size, replace=size > len(group))
             made.append(Sample(_stack([group[i].inputs for i in chosen])))
     return made
@@ -47,6 +49,10 @@ def requests(samples: Sequence[Sample], max_batch_size: int, *, seed: int = 0) -
 def _alone(sample: Sample) -> Sample:
     truth = _stack([sample.truth])
     return Sample(_stack([sample.inputs]), title=sample.title, truth=truth)
+
+
+def _size_bytes(sample: Sample) -> int:
+    return max(1, sum(np.asarray(array).nbytes for array in sample.inputs.values()))
 
 
 def _by_shape(samples: Sequence[Sample]) -> list[list[Sample]]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import cycle, islice
 
 from modelport.client import Client
 from modelport.errors import ClientError
@@ -18,7 +17,6 @@ from modelport.spec.model import Tolerance
 from modelport.verify.parity import Comparison, Difference, Parity, compare
 
 CONCURRENCIES = (1, 4, 8)
-_ROUNDS = 2
 
 
 def parity(
@@ -42,7 +40,8 @@ def parity(
     for url in urls:
         with Client(url) as client:
             for concurrency in concurrencies:
-                _round(found, client, model, cases, tolerance, concurrency)
+                where = f"{url}, concurrency {concurrency}"
+                _round(found, client, model, cases, tolerance, concurrency, where)
     return found
 
 
@@ -63,15 +62,11 @@ def _round(
     cases: Sequence[Case],
     tolerance: Tolerance,
     concurrency: int,
+    where: str,
 ) -> None:
-    """Send the cases once alone, or twice in shuffled company."""
-    if concurrency == 1:
-        order = list(cases)
-    else:
-        # A stride that is coprime to most counts puts different sizes beside each other.
-        order = list(islice(cycle([*cases[::3], *cases[1::3], *cases[2::3]]), _ROUNDS * len(cases)))
+    """Send every case once, those of different sizes beside each other."""
+    order = [*cases[::3], *cases[1::3], *cases[2::3]]
     with ThreadPoolExecutor(concurrency) as pool:
         comparisons = pool.map(lambda case: answer_of(client, model, case, tolerance), order)
         for index, (case, comparison) in enumerate(zip(order, comparisons, strict=True)):
-            where = f"request {index}, {client.url}, concurrency {concurrency}"
-            found.add(comparison, case.inputs, where=where)
+            found.add(comparison, case.inputs, where=f"request {index}, {where}")

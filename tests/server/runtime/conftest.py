@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
 from pathlib import Path
+from urllib.request import urlopen
 
 import numpy as np
 import onnx
@@ -149,3 +150,11 @@ def members(group: int) -> list[proc.Process]:
 def regions(launcher: int) -> set[str]:
     """What is in /dev/shm of servers that a process launched."""
     return {p.name for p in Path("/dev/shm").glob(f"modelport-*-{launcher}-*")}
+
+
+def queued(metrics: str) -> int:
+    """Count the requests that wait for a free instance."""
+    with urlopen(metrics) as answer:
+        lines = answer.read().decode().splitlines()
+    name = "nv_inference_pending_request_count{"
+    return int(sum(float(line.split()[-1]) for line in lines if line.startswith(name)))

@@ -43,7 +43,7 @@ def test_one_failure_has_three_parts(models: Models) -> None:
     models.onnx("m")
     config = models.path / "m" / "config.pbtxt"
     config.write_text(config.read_text().replace('"onnxruntime"', '"no_such_backend"'))
-    with pytest.raises(LoadError, match="^m version 1 did not load: .*no_such_backend") as caught:
+    with pytest.raises(LoadError, match=r"^m version 1 did not load: .*no_such_backend") as caught:
         Server.start(models.path)
     assert caught.value.cause is not None
     assert caught.value.next_step is not None
@@ -64,7 +64,7 @@ def test_a_stub_that_cannot_start_is_noticed_before_the_deadline(
     broken = Path(shutil.copytree(found.backends, tmp_path / "backends", symlinks=True))
     stub = broken / "python" / "triton_python_backend_stub"
     stub.write_text("#!/bin/sh\nexit 127\n")  # as when a library of its is missing
-    with pytest.raises(LoadError, match="stub died|not healthy"):
+    with pytest.raises(LoadError, match=r"stub died|not healthy"):
         Server.start(
             models.path,
             load_timeout_s=3600,

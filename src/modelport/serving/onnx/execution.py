@@ -78,7 +78,8 @@ class Executor:
                 feeds = {tensor.name(): self._array(tensor) for tensor in tensors}
             else:
                 feeds = {tensor.name(): tensor.as_numpy() for tensor in tensors}
-            return Job(feeds, request.requested_output_names())
+            # A set; ONNX Runtime before 1.24 takes only a list.
+            return Job(feeds, list(request.requested_output_names()))
         except Exception as error:  # noqa: BLE001 - the boundary that isolates a request
             return error
 

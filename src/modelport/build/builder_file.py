@@ -1,0 +1,255 @@
+"""One builder file from its data to its published versions.
+
+The models of one file are staged, proven and published together, because an
+ensemble is right only with the parts that it was proven with.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from modelport.build import index, loader, proof, provenance, sources, steps
+from modelport.build.candidates import Candidate, onnx_files, source_file
+from modelport.build.loader import Builder
+from modelport.build.references import References, drawn_samples
+from modelport.build.sources import Fetched
+from modelport.build.steps import Built, Done, Listener, Report
+from modelport.errors import BuilderError, GateError, LoadError
+from modelport.repository import digests, publish
+from modelport.repository.layout import Repository
+from modelport.repository.samples import Samples
+from modelport.spec.model import LocalFile, Model, OnnxModel, Sample, TorchModel
+
+if TYPE_CHECKING:
+    from modelport.build.network import NetworkBuild
+
+# Enough single items for a proof; batches are made of them.
+_SAMPLE_ITEMS = 16
+
+
+def build_file(
+    path: Path, repository: Repository, listener: Listener, keep_edits: bool
+) -> list[Built]:
+    """Take every model of a builder file the whole way; see ``pipeline.build``."""
+    return build_models(loader.load(path), repository, listener, keep_edits)
+
+
+def build_models(
+    builder: Builder, repository: Repository, listener: Listener, keep_edits: bool
+) -> list[Built]:
+    """Take what a builder declares, from wherever it was loaded, the whole way."""
+    work = _Work(builder, repository, listener)
+    candidates = [work.candidate(model) for model in builder.models]
+    published = {c.model.name: c.published(repository) for c in candidates}
+    new = [c for c in candidates if published[c.model.name] is None]
+    versions = _publish(candidates, published, repository, listener, keep_edits)
+    index.store(builder.path, repository, {**builder.imports, **work.local_files}, versions)
+    fresh = {candidate.model.name for candidate in new}
+    return [Built(name, version, name in fresh) for name, version in versions.items()]
+
+
+class _Work:
+    """The steps of one builder file up to its candidates."""
+
+    def __init__(self, builder: Builder, repository: Repository, listener: Listener) -> None:
+        self._builder = builder
+        self._repository = repository
+        self._listener = listener
+        self._networks: dict[str, NetworkBuild] = {}
+        self._keys: dict[str, str] = {}
+        self._references = References(builder, lambda m: self._networks[m.name].network)
+        self.local_files: dict[str, str] = {}
+
+    def candidate(self, model: Model) -> Candidate:
+        """Take a model through every step that needs no server."""
+        fetched = self._fetch(model)
+        network = self._network(model, fetched)
+        cases = self._cases(model, fetched)
+        if network is not None:
+            network.run(cases)
+        candidate = Candidate(
+            builder=self._builder,
+            model=model,
+            cases=Samples.read(cases.folder / "samples.json"),
+            cases_key=cases.key,
+            files=self._files(model, network),
+            data=[file.entry for file in fetched],
+            parts=[self._keys[name] for name in self._parts(model)],
+            metrics=network.metrics if network else None,
+            in_process=network.parity_found if network else None,
+            seed=model.training.seed if isinstance(model, TorchModel) and model.training else None,
+        )
+        self._keys[model.name] = candidate.key
+        return candidate
+
+    def _fetch(self, model: Model) -> list[Fetched]:
+        def on_fetch(words: str) -> None:
+            self._listener(Report(model.name, "data", words, None))
+
+        start = time.monotonic()
+        fetched = []
+        for source in model.sources:
+            file = sources.fetch(source, self._builder.path, on_fetch=on_fetch)
+            fetched.append(file)
+            if isinstance(source, LocalFile):
+                self.local_files[str(file.path)] = file.entry.sha256
+        if fetched:
+            words = ", ".join(file.path.name for file in fetched)
+            self._listener(Report(model.name, "data", words, time.monotonic() - start))
+        return fetched
+
+    def _network(self, model: Model, fetched: list[Fetched]) -> NetworkBuild | None:
+        if not isinstance(model, TorchModel):
+            return None
+        from modelport.build.network import NetworkBuild
+
+        network = NetworkBuild(self._builder, model, fetched, self._listener)
+        self._networks[model.name] = network
+        network.check_gates()
+        return network
+
+    def _parts(self, model: Model) -> list[str]:
+        return sorted(loader.parts_of(model))
+
+    def _cases(self, model: Model, fetched: list[Fetched]) -> Done:
+        """Make the requests of the proof with their expected answers."""
+        trained = {name: network.trained.key for name, network in self._networks.items()}
+        inputs = {
+            "builder": self._builder.fingerprint,
+            "model": model.name,
+            "data": [file.entry.sha256 for file in fetched],
+            "trained": trained,
+            "onnx": self._onnx_digests(),
+            "library": provenance.library(
+                "serving/images.py", "serving/classes.py", "build/references.py", "verify/cases.py"
+            ),
+        }
+
+        def work(folder: Path) -> dict[str, object]:
+            cases = self._references.cases(model, self._samples(model, fetched))
+            Samples(tuple(cases)).write(folder / "samples.json")
+            return {"cases": len(cases)}
+
+        return steps.run("reference", inputs, work)
+
+    def _onnx_digests(self) -> dict[str, str]:
+        models = (model for model in self._builder.models if isinstance(model, OnnxModel))
+        files = [file for m in models for file in onnx_files(self._builder, m).values()]
+        found = {str(file): digests.of_file(file) for file in files}
+        self.local_files |= found
+        return found
+
+    def _samples(self, model: Model, fetched: list[Fetched]) -> Sequence[Sample]:
+        if model.samples is not None:
+            return self._called(model, fetched)
+        if isinstance(model, TorchModel) and model.data is not None:
+            names = {tensor.name for tensor in model.inputs}
+            items = self._networks[model.name].dataset.test.samples(_SAMPLE_ITEMS)
+            return [Sample({n: a for n, a in i.inputs.items() if n in names}) for i in items]
+        return drawn_samples(model)
+
+    def _called(self, model: Model, fetched: list[Fetched]) -> Sequence[Sample]:
+        assert model.samples is not None
+        try:
+            samples = model.samples(*(file.path for file in fetched))
+        except Exception as error:  # the user's code may raise anything; it is reported as theirs
+            raise BuilderError(
+                f"{self._builder.path}: model {model.name!r}: `samples` failed:"
+                f" {type(error).__name__}: {error}",
+                next_step="mend the function that makes the samples",
+                model=model.name,
+            ) from error
+        if not samples or not all(isinstance(sample, Sample) for sample in samples):
+            raise BuilderError(
+                f"{self._builder.path}: model {model.name!r}: field 'samples': expected a function"
+                " that gives a list of modelport.spec.Sample, one or more",
+                model=model.name,
+                field="samples",
+            )
+        return samples
+
+    def _files(self, model: Model, network: NetworkBuild | None) -> dict[str, Path]:
+        if network is not None:
+            return {"model.onnx": network.onnx_file}
+        if isinstance(model, OnnxModel):
+            return onnx_files(self._builder, model)
+        if model.kind == "python":
+            return {"model.py": source_file(self._builder, model, self._repository)}
+        return {}
+
+
+def _publish(
+    candidates: Sequence[Candidate],
+    published: dict[str, int | None],
+    repository: Repository,
+    listener: Listener,
+    keep_edits: bool,
+) -> dict[str, int]:
+    """Stage all models of a file, prove the new ones together, and publish these."""
+    new = [candidate for candidate in candidates if published[candidate.model.name] is None]
+    versions = {name: version for name, version in published.items() if version is not None}
+    label = candidates[0].builder.path.stem
+    with _staging(repository, label) as stage:
+        versions |= {c.model.name: c.next_version(repository) for c in new}
+        for candidate in candidates:
+            with publish.explained(repository.path, "stage"):
+                candidate.stage(
+                    stage, versions[candidate.model.name], repository, keep_edits=keep_edits
+                )
+        if new:
+            _prove(stage, new, versions, listener)
+        start = time.monotonic()
+        with publish.locked(repository.path):
+            moves = [
+                move
+                for candidate in candidates
+                for move in candidate.moves(stage, versions[candidate.model.name], repository)
+                if candidate in new or move.published.name == "config.pbtxt"
+            ]
+            if moves:
+                publish.apply(repository.path, moves)
+        for candidate in new:
+            name = candidate.model.name
+            words = f"version {versions[name]}"
+            listener(Report(name, "publish", words, time.monotonic() - start))
+    return {candidate.model.name: versions[candidate.model.name] for candidate in candidates}
+
+
+def _prove(
+    stage: Path, new: Sequence[Candidate], versions: dict[str, int], listener: Listener
+) -> None:
+    start = time.monotonic()
+    found = proof.prove(stage, new)
+    took = time.monotonic() - start
+    server = proof.server_name()
+    for candidate in new:
+        name = candidate.model.name
+        parity = found[name]
+        version_dir = stage / name / str(versions[name])
+        # Bytecode that the private server's interpreter left there.
+        shutil.rmtree(version_dir / "__pycache__", ignore_errors=True)
+        candidate.manifest(
+            version_dir, served=parity, how=proof.how(candidate), server=server
+        ).write(version_dir)
+        worst = f"{parity.requests} requests, worst |Δ| {parity.worst_absolute:.2g}"
+        listener(Report(name, "prove", f"{worst}, through the server", took))
+        took = 0.0
+
+
+@contextmanager
+def _staging(repository: Repository, label: str) -> Iterator[Path]:
+    """Make a staging folder; it is kept for inspection when the proof in it failed."""
+    stage = publish.new_stage(repository.path, label)
+    try:
+        yield stage
+    except (GateError, LoadError):
+        raise
+    except BaseException:
+        publish.discard(stage)
+        raise
+    publish.discard(stage)

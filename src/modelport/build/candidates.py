@@ -1,0 +1,282 @@
+"""Candidates: what a builder file wants to publish, staged, and compared with what is published."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+
+import numpy as np
+
+from modelport.build import provenance
+from modelport.build.loader import Builder
+from modelport.errors import BuilderError, ConfigError, IntegrityError
+from modelport.repository import digests, edits, onnx_graph
+from modelport.repository.layout import CONFIG, ModelFolder, Repository
+from modelport.repository.manifest import (
+    BuilderEntry,
+    DataEntry,
+    FileEntry,
+    Manifest,
+    Metrics,
+    ParityEntry,
+    Proof,
+    ToleranceEntry,
+)
+from modelport.repository.publish import Move
+from modelport.repository.samples import FILE_NAME as SAMPLES
+from modelport.repository.samples import Case, Samples
+from modelport.spec.model import Model, OnnxModel, label_file
+from modelport.verify.parity import Parity
+
+# Single requests with a title always stay in the version; of the others only some.
+_KEPT_CASES = 6
+_KEPT_BYTES = 64 << 10
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One model with everything that its version would hold.
+
+    Args:
+        builder: the file that declares it.
+        model: the declaration.
+        cases: requests and expected answers of its proof.
+        files: name in the version folder to the file on disk (``model.onnx``, …).
+        data: data sources, for the manifest.
+        parts: build keys of the models that it runs, for an ensemble.
+        metrics: figures of the network on held-out data.
+        in_process: parity in this process, for a network.
+        seed: of the training.
+    """
+
+    builder: Builder
+    model: Model
+    cases: Samples
+    cases_key: str
+    files: dict[str, Path]
+    data: Sequence[DataEntry]
+    parts: Sequence[str] = ()
+    metrics: Metrics | None = None
+    in_process: Parity | None = None
+    seed: int | None = None
+
+    @property
+    def key(self) -> str:
+        """Digest of all that the proof depends on; equal keys need no second proof."""
+        return digests.of_value(
+            {
+                "config": repr(self.model.config()),
+                "files": {name: digests.of_file(path) for name, path in self.files.items()},
+                "cases": self.cases_key,
+                "tolerance": asdict(self.model.tolerance),
+                "parts": list(self.parts),
+            }
+        )
+
+    @property
+    def in_place(self) -> bool:
+        """Whether its source lies in the version folder itself, as that of a Python model does."""
+        return self.model.kind == "python"
+
+    def published(self, repository: Repository) -> int | None:
+        """Find the version that this candidate was published as, if its files are as they were."""
+        folder = repository.folder(self.model.name)
+        if not folder.path.is_dir():
+            return None
+        key = self.key
+        for version in reversed(folder.proven_versions()):
+            try:
+                manifest = folder.manifest(version)
+            except IntegrityError:
+                continue
+            if manifest.build_key == key and not manifest.changed_files(
+                folder.version_dir(version)
+            ):
+                return version
+        return None
+
+    def next_version(self, repository: Repository) -> int:
+        """Choose the version to publish as."""
+        folder = repository.folder(self.model.name)
+        versions = folder.versions() if folder.path.is_dir() else []
+        if self.in_place:
+            return versions[-1]
+        return versions[-1] + 1 if versions else 1
+
+    def stage(self, stage: Path, version: int, repository: Repository, *, keep_edits: bool) -> None:
+        """Write the model as it would be published into a staging folder.
+
+        Raises:
+            ConfigError: config.pbtxt was edited by hand and says something else.
+            OSError: the disk refused.
+        """
+        staged = ModelFolder(stage / self.model.name)
+        version_dir = staged.version_dir(version)
+        version_dir.mkdir(parents=True)
+        current = repository.folder(self.model.name)
+        if current.config_path.is_file():
+            shutil.copy2(current.config_path, staged.config_path)
+        try:
+            edits.update(
+                staged.config_path,
+                self.model.config(),
+                builder=f"{self.builder.path.parent.name}/{self.builder.path.name}",
+                keep=keep_edits,
+            )
+        except ConfigError as error:
+            raise _pointing_at(current.config_path, staged.config_path, error) from error
+        for name, labels in self.labels().items():
+            (staged.path / name).write_text(labels, encoding="utf-8")
+        for name, file in self.files.items():
+            (version_dir / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, version_dir / name)
+        self.kept_cases().write(version_dir / SAMPLES)
+
+    def labels(self) -> dict[str, str]:
+        """Label files of the model's folder: name to content, one class a line."""
+        outputs = (tensor for tensor in self.model.outputs if tensor.labels)
+        return {label_file(tensor): "\n".join(tensor.labels) + "\n" for tensor in outputs}
+
+    def kept_cases(self) -> Samples:
+        """The cases that stay in the version, for the watchdog and for load tests."""
+        titled = [case for case in self.cases.cases if case.title]
+        others = [c for c in self.cases.cases if not c.title and _size_bytes(c) <= _KEPT_BYTES]
+        return Samples((*titled, *others[:_KEPT_CASES]))
+
+    def manifest(
+        self, version_dir: Path, *, served: Parity, how: ParityEntry, server: str
+    ) -> Manifest:
+        """Describe the staged version, with the parity found through the server."""
+        tolerance = self.model.tolerance
+        worst = {"worst_absolute": served.worst_absolute, "worst_relative": served.worst_relative}
+        through_server = how.model_copy(
+            update={
+                "requests": served.requests,
+                "batch_sizes": sorted(served.batch_sizes),
+                **worst,
+            }
+        )
+        return Manifest(
+            model=self.model.name,
+            version=int(version_dir.name),
+            kind=self.model.kind,
+            public=self.builder.is_public(self.model),
+            doc=self.model.doc,
+            created=datetime.now(timezone.utc).replace(microsecond=0),
+            builder=BuilderEntry(
+                path=f"{self.builder.path.parent.name}/{self.builder.path.name}",
+                sha256=digests.of_file(self.builder.path),
+            ),
+            build_key=self.key,
+            git_commit=provenance.git_commit(self.builder.path),
+            dependencies=provenance.dependencies(),
+            data=list(self.data),
+            seed=self.seed,
+            metrics=self.metrics,
+            proof=Proof(
+                tolerance=ToleranceEntry(**asdict(tolerance)),
+                in_process=_entry(self.in_process),
+                through_server=through_server,
+                server=server,
+            ),
+            files=[
+                FileEntry.of(version_dir / n, version_dir) for n in sorted({*self.files, SAMPLES})
+            ],
+        )
+
+    def moves(self, stage: Path, version: int, repository: Repository) -> list[Move]:
+        """List the renames that publish the staged version: weights first, then what names them."""
+        staged = ModelFolder(stage / self.model.name)
+        current = repository.folder(self.model.name)
+        target = current.version_dir(version)
+        if target.is_dir():
+            files = sorted(staged.version_dir(version).iterdir())
+            # The manifest comes last: until it is there, the version is not proven.
+            files.sort(key=lambda file: file.name == "manifest.json")
+            moves = [Move(file, target / file.name) for file in files]
+        else:
+            moves = [Move(staged.version_dir(version), target)]
+        texts = [staged.path / name for name in (*self.labels(), CONFIG)]
+        return moves + [
+            Move(file, current.path / file.name)
+            for file in texts
+            if not _same(file, current.path / file.name)
+        ]
+
+
+def onnx_files(builder: Builder, model: OnnxModel) -> dict[str, Path]:
+    """Find the files of an ONNX model, by the names that they get in the version folder.
+
+    External data keeps its name, by which the ONNX file refers to it.
+
+    Raises:
+        IntegrityError: the file, or one that holds its weights, is missing or damaged.
+    """
+    file = builder.path.parent / model.file
+    graph = onnx_graph.read(file)
+    external = {entry.location: file.parent / entry.location for entry in graph.external_files}
+    for name, path in external.items():
+        if not path.is_file():
+            raise IntegrityError(
+                f"{path}: missing, and {file} keeps weights in it",
+                cause="an ONNX file with external data was copied without it",
+                next_step=f"put {name} beside {file.name}",
+                path=path,
+            )
+    return {"model.onnx": file, **external}
+
+
+def source_file(builder: Builder, model: Model, repository: Repository) -> Path:
+    """Find the ``model.py`` of a Python model: in its newest version folder.
+
+    Raises:
+        BuilderError: there is none.
+    """
+    folder = repository.folder(model.name)
+    versions = folder.versions() if folder.path.is_dir() else []
+    path = folder.version_dir(versions[-1] if versions else 1) / "model.py"
+    if path.is_file():
+        return path
+    raise BuilderError(
+        f"{path}: there is no such file; {builder.path} declares {model.name!r} as PythonModel",
+        cause="a Python model's code lies in the model repository, beside its config",
+        next_step=f"write {path}: a class TritonPythonModel that answers as the reference does",
+        path=path,
+        model=model.name,
+    )
+
+
+def _entry(parity: Parity | None) -> ParityEntry | None:
+    if parity is None:
+        return None
+    return ParityEntry(
+        reference="torch",
+        requests=parity.requests,
+        batch_sizes=sorted(parity.batch_sizes),
+        worst_absolute=parity.worst_absolute,
+        worst_relative=parity.worst_relative,
+    )
+
+
+def _size_bytes(case: Case) -> int:
+    return sum(
+        sum(map(len, array.flat)) if array.dtype == np.object_ else array.nbytes
+        for array in case.inputs.values()
+    )
+
+
+def _same(one: Path, other: Path) -> bool:
+    return other.is_file() and one.read_bytes() == other.read_bytes()
+
+
+def _pointing_at(real: Path, staged: Path, error: ConfigError) -> ConfigError:
+    """Name the file in the repository instead of its staged copy."""
+    return ConfigError(
+        error.what.replace(str(staged), str(real)),
+        cause=error.cause,
+        next_step=error.next_step,
+        **{**error.objects, "path": real},
+    )

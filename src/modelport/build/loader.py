@@ -1,0 +1,209 @@
+"""Loading builder files by path, with every mistake in them named by file and field."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import difflib
+import hashlib
+import importlib.util
+import sys
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+from pydantic import ValidationError
+
+from modelport import spec
+from modelport.errors import BuilderError
+from modelport.repository import digests
+from modelport.spec.model import Ensemble, Model
+
+_PACKAGE = Path(spec.__file__).parents[1]
+
+
+@dataclass(frozen=True)
+class Builder:
+    """A builder file and the models that it declares.
+
+    Attributes:
+        path: the file.
+        models: what it declares; the parts of an ensemble come before it.
+        fingerprint: digest of the code in the file and in what it imports from beside
+            it; comments and layout do not count.
+        imports: files of the user's own that it imports, with their digests.
+    """
+
+    path: Path
+    models: tuple[Model, ...]
+    fingerprint: str
+    imports: Mapping[str, str]
+
+    def model(self, name: str) -> Model:
+        """Find a model by its name."""
+        return next(model for model in self.models if model.name == name)
+
+    def is_public(self, model: Model) -> bool:
+        """Say whether clients should call it: what no ensemble of this file uses, unless told."""
+        if model.public is not None:
+            return model.public
+        return model.name not in self.parts()
+
+    def parts(self) -> set[str]:
+        """Names of the models that are steps of an ensemble in this file."""
+        return {name for model in self.models for name in parts_of(model)}
+
+
+def load(path: Path) -> Builder:
+    """Run a builder file and collect what it declares as ``model`` or ``models``.
+
+    Raises:
+        BuilderError: it does not parse, cannot be imported, or a declaration is wrong.
+    """
+    before = set(sys.modules)
+    module = _execute(path)
+    models = _declared(path, module)
+    imports = _own_imports(set(sys.modules) - before)
+    return Builder(path, models, _fingerprint(path, imports), imports)
+
+
+def code_digest(path: Path) -> str:
+    """Digest a Python file by its syntax tree, so that comments and layout do not count."""
+    tree = ast.dump(ast.parse(path.read_text(encoding="utf-8")))
+    return hashlib.sha256(tree.encode()).hexdigest()
+
+
+def _execute(path: Path) -> ModuleType:
+    name = f"modelport_builder_{path.stem}"
+    specification = importlib.util.spec_from_file_location(name, path)
+    if specification is None or specification.loader is None:
+        raise BuilderError(f"{path}: not a Python file", path=path)
+    module = importlib.util.module_from_spec(specification)
+    # Networks are pickled and compiled by module name, so the module must be findable.
+    sys.modules[name] = module
+    try:
+        specification.loader.exec_module(module)
+    except FileNotFoundError as error:
+        raise BuilderError(f"{error.filename}: there is no such file", path=path) from error
+    except SyntaxError as error:
+        raise BuilderError(
+            f"{path}:{error.lineno}: {error.msg}: {(error.text or '').strip()}",
+            next_step="mend the syntax of the builder file",
+            path=path,
+        ) from error
+    except ValidationError as error:
+        raise _invalid_field(path, error) from error
+    except Exception as error:  # the user's file may raise anything; it is reported as theirs
+        raise _failed(path, error) from error
+    return module
+
+
+def _failed(path: Path, error: Exception) -> BuilderError:
+    missing = isinstance(error, ModuleNotFoundError)
+    return BuilderError(
+        f"{path}{_line_in(path, error)}: {type(error).__name__}: {error}",
+        cause="a package that the builder imports is not installed" if missing else None,
+        next_step="install it in this environment" if missing else "mend the builder file",
+        path=path,
+    )
+
+
+def _line_in(path: Path, error: BaseException) -> str:
+    """Give the last line of ``path`` in the error's traceback, as ``:12``."""
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if Path(frame.filename) == path]
+    return f":{lines[-1]}" if lines else ""
+
+
+def _invalid_field(path: Path, error: ValidationError) -> BuilderError:
+    """Turn pydantic's first complaint into file, line, class, field, expected and got."""
+    first = error.errors()[0]
+    field = ".".join(str(part) for part in first["loc"]) or "(whole)"
+    where = f"{path}{_line_in(path, error)}: {error.title}"
+    cause = None
+    if first["type"] == "unexpected_keyword_argument":
+        what = f"{where}: unknown field {field!r}"
+        near = difflib.get_close_matches(field, _fields_of(error.title), n=2)
+        cause = f"a typo; did you mean {' or '.join(near)}?" if near else None
+    elif first["type"].startswith("missing"):
+        what = f"{where}: field {field!r} is missing"
+    else:
+        what = f"{where}: field {field!r}: {first['msg']}; got {first['input']!r}"[:600]
+    return BuilderError(what, cause=cause, next_step="mend that field", path=path, field=field)
+
+
+def _fields_of(class_name: str) -> list[str]:
+    declared = getattr(spec, class_name, None)
+    return [f.name for f in dataclasses.fields(declared)] if declared else []
+
+
+def _declared(path: Path, module: ModuleType) -> tuple[Model, ...]:
+    found = getattr(module, "models", None) or getattr(module, "model", None)
+    models = (found,) if isinstance(found, Model) else found
+    if not isinstance(models, (tuple, list)) or not all(isinstance(m, Model) for m in models):
+        got = "nothing" if found is None else type(found).__name__
+        raise BuilderError(
+            f"{path}: field 'model' or 'models': expected a TorchModel, PythonModel or Ensemble,"
+            f" or a tuple of them; got {got}",
+            next_step="end the file with `model = TorchModel(...)`",
+            path=path,
+            field="model",
+        )
+    names = [model.name for model in models]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise BuilderError(f"{path}: two models are named {twice[0]!r}", path=path, field="name")
+    return _parts_first(path, tuple(models))
+
+
+def _parts_first(path: Path, models: tuple[Model, ...]) -> tuple[Model, ...]:
+    """Order the models so that an ensemble comes after its steps."""
+    ordered: dict[str, Model] = {}
+    waiting = {model.name: model for model in models}
+    while waiting:
+        ready = [m for m in waiting.values() if parts_of(m).isdisjoint(waiting)]
+        if not ready:
+            raise BuilderError(
+                f"{path}: ensembles run each other in a circle: {', '.join(waiting)}"
+            )
+        for model in ready:
+            ordered[model.name] = waiting.pop(model.name)
+    for model in models:
+        if unknown := sorted(parts_of(model) - set(ordered)):
+            raise BuilderError(
+                f"{path}: ensemble {model.name!r}: field 'steps': model {unknown[0]!r} is not"
+                " declared in this file",
+                cause="the answer of an ensemble is proven against its steps' references",
+                next_step="declare the step's model in the same builder file",
+                path=path,
+                field="steps",
+            )
+    return tuple(ordered.values())
+
+
+def parts_of(model: Model) -> set[str]:
+    """Names of the models that an ensemble runs; empty for every other model."""
+    return {step.model for step in model.steps} if isinstance(model, Ensemble) else set()
+
+
+def _own_imports(names: set[str]) -> dict[str, str]:
+    """Digest modules that lie in no installed package: the user's files beside the builder."""
+    files = {}
+    for name in sorted(names):
+        file = getattr(sys.modules.get(name), "__file__", None)
+        if not file or not file.endswith(".py") or name.startswith("modelport_builder_"):
+            continue
+        path = Path(file)
+        # Modules made at run time name files that are not there.
+        if not path.is_absolute() or not path.is_file():
+            continue
+        installed = "site-packages" in path.parts or path.is_relative_to(_PACKAGE)
+        if not installed and not path.is_relative_to(Path(sys.base_prefix)):
+            files[str(path)] = digests.of_file(path)
+    return files
+
+
+def _fingerprint(path: Path, imports: Mapping[str, str]) -> str:
+    parts = [code_digest(path), *(digest for _, digest in sorted(imports.items()))]
+    return hashlib.sha256("".join(parts).encode()).hexdigest()

@@ -1,0 +1,296 @@
+"""The steps that only a torch network takes: train, evaluate, export, slim, parity."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from modelport.build import evaluation, export, provenance, steps, training
+from modelport.build.dataset import Dataset
+from modelport.build.loader import Builder
+from modelport.build.sources import Fetched
+from modelport.build.steps import Done, Listener, Progress, Report
+from modelport.errors import BuilderError, DataError, GateError, ParityError
+from modelport.repository.manifest import Metrics
+from modelport.repository.samples import Samples
+from modelport.spec.model import Gate, TorchModel, Training
+from modelport.verify import in_process
+from modelport.verify.parity import Parity
+
+_WEIGHTS = "weights.pt"
+_ONNX = "model.onnx"
+
+
+@dataclass
+class NetworkBuild:
+    """One torch model on its way to a proven ONNX file; each property is done when first asked for.
+
+    Args:
+        builder: the file that declares it.
+        model: the declaration.
+        fetched: its data files.
+        listener: hears of every step.
+    """
+
+    builder: Builder
+    model: TorchModel
+    fetched: list[Fetched]
+    listener: Listener
+    parity_found: Parity | None = None
+
+    def run(self, cases: Done) -> None:
+        """Take every step up to parity in this process.
+
+        Raises:
+            GateError: a figure is outside its bound, or the ONNX file differs from torch.
+        """
+        self.check_gates()
+        self.parity_found = self.parity(cases)
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        """The data, read and split; raises :class:`~modelport.errors.DataError`."""
+        assert self.model.data is not None
+        try:
+            dataset = self.model.data(*(file.path for file in self.fetched))
+        except Exception as error:  # the user's code may raise anything; it is reported as theirs
+            raise DataError(
+                f"{self.builder.path}: model {self.model.name!r}: `data` failed:"
+                f" {type(error).__name__}: {error}",
+                next_step="mend the function, or the file that it reads",
+                model=self.model.name,
+            ) from error
+        self._check_dataset(dataset)
+        assert isinstance(dataset, Dataset)
+        return dataset
+
+    @cached_property
+    def trained(self) -> Done:
+        """The step that leaves the trained weights."""
+        inputs = self._key("serving", "build/training.py", "build/dataset.py", "build/augment.py")
+        settings = _settings(self.model.training)
+        done = steps.run("train", inputs | {"training": settings}, self._train)
+        facts = done.facts()
+        words = "comes trained"
+        if "epochs" in facts:
+            words = f"{facts['epochs']} epochs, best {facts['best']}"
+        self._report("train", words, done)
+        return done
+
+    @cached_property
+    def network(self) -> Any:
+        """The trained network, in evaluation mode."""
+        network = self._new_network()
+        weights = torch.load(self.trained.folder / _WEIGHTS, weights_only=True)
+        network.load_state_dict(weights)
+        return network.eval()
+
+    @cached_property
+    def metrics(self) -> Metrics | None:
+        """Figures on the test split; ``None`` for a network without data."""
+        if self.model.data is None:
+            return None
+        inputs = {"train": self.trained.key, "library": provenance.library("build/evaluation.py")}
+        done = steps.run("evaluate", inputs, lambda _: self._evaluate())
+        facts = done.facts()
+        values = facts["values"]
+        shown = ", ".join(f"{k} {values[k]:.4g}" for k in self._shown(values))
+        self._report("evaluate", f"{shown} on {facts['count']} test items", done)
+        gates = {gate.metric: gate.describe() for gate in self.model.gates}
+        return Metrics(split="test", count=facts["count"], values=values, gates=gates)
+
+    @cached_property
+    def exported(self) -> Done:
+        """The step that leaves the ONNX file as the exporter wrote it."""
+        inputs = {
+            "train": self.trained.key,
+            "library": provenance.library("build/export.py"),
+            "versions": provenance.dependencies(),
+        }
+        done = steps.run("export", inputs, self._export)
+        facts = done.facts()
+        because = f" (torch.export: {facts['reason']})" if facts["reason"] else ""
+        self._report("export", f"{facts['exporter']}, opset {facts['opset']}{because}", done)
+        return done
+
+    @cached_property
+    def slimmed(self) -> Done:
+        """The step that leaves the simplified ONNX file, which is the one that serves."""
+        done = steps.run("slim", {"export": self.exported.key}, self._slim)
+        facts = done.facts()
+        self._report("slim", f"{facts['nodes_before']} to {facts['nodes_after']} nodes", done)
+        return done
+
+    @property
+    def onnx_file(self) -> Path:
+        """The ONNX file that serves."""
+        return self.slimmed.folder / _ONNX
+
+    def check_gates(self) -> None:
+        """Compare the figures with their bounds; raises :class:`GateError` with all of them."""
+        for gate in self.model.gates:
+            self._check_gate(gate)
+
+    def parity(self, cases: Done) -> Parity:
+        """Compare the ONNX file with torch; raises :class:`ParityError`."""
+        inputs = {
+            "slim": self.slimmed.key,
+            "cases": cases.key,
+            "tolerance": asdict(self.model.tolerance),
+            "library": provenance.library("verify"),
+        }
+        done = steps.run("parity", inputs, lambda _: self._parity(cases))
+        facts = done.facts()
+        worst = facts["worst_absolute"]
+        self._report("parity", f"{facts['requests']} requests, worst |Δ| {worst:.2g}", done)
+        return Parity(facts["requests"], worst, facts["worst_relative"], set(facts["batch_sizes"]))
+
+    def _key(self, *library: str) -> dict[str, object]:
+        return {
+            "builder": self.builder.fingerprint,
+            "model": self.model.name,
+            "data": [file.entry.sha256 for file in self.fetched],
+            "library": provenance.library(*library),
+            "torch": torch.__version__,
+        }
+
+    def _new_network(self) -> Any:
+        try:
+            network = self.model.network()
+        except Exception as error:  # the user's code may raise anything; it is reported as theirs
+            raise BuilderError(
+                f"{self.builder.path}: model {self.model.name!r}: `network` failed:"
+                f" {type(error).__name__}: {error}",
+                next_step="mend the function that makes the network",
+                model=self.model.name,
+            ) from error
+        if not isinstance(network, torch.nn.Module):
+            raise BuilderError(
+                f"{self.builder.path}: model {self.model.name!r}: field 'network': expected a"
+                f" function that gives a torch.nn.Module, got {type(network).__name__}",
+                model=self.model.name,
+                field="network",
+            )
+        return network
+
+    def _train(self, folder: Path) -> Mapping[str, object]:
+        settings = self.model.training
+        training.seed_everything(settings.seed if settings else 0)
+        network = self._new_network()
+        # Before hours of training: does the network fit its declaration at all?
+        export.check_outputs(self.model, network, self.builder.path)
+        facts: Mapping[str, object] = {}
+        if settings is not None:
+            names = [tensor.name for tensor in self.model.inputs]
+            history = training.fit(
+                network, self.dataset, settings, names, on_epoch=self._report_epoch
+            )
+            facts = history.as_dict()
+        torch.save(network.state_dict(), folder / _WEIGHTS)
+        return facts
+
+    def _report_epoch(self, epoch: training.Epoch) -> None:
+        text = f"epoch {epoch.number}, validation loss {epoch.validation_loss:.4f}"
+        self.listener(Progress(self.model.name, "train", text, epoch.number, epoch.of))
+
+    def _check_dataset(self, dataset: object) -> None:
+        if not isinstance(dataset, Dataset):
+            raise BuilderError(
+                f"{self.builder.path}: model {self.model.name!r}: field 'data': expected a"
+                f" function that gives a modelport.build.Dataset, got {type(dataset).__name__}",
+                next_step="end it with `return Dataset.split({...}, targets)`",
+                model=self.model.name,
+                field="data",
+            )
+        declared = {tensor.name for tensor in self.model.inputs}
+        if missing := sorted(declared - set(dataset.test.inputs)):
+            raise BuilderError(
+                f"{self.builder.path}: model {self.model.name!r}: the dataset has no input"
+                f" {missing[0]!r}; it has {', '.join(dataset.test.inputs)}",
+                next_step="name the dataset's inputs as the model's are declared",
+                model=self.model.name,
+                field="data",
+            )
+
+    def _evaluate(self) -> Mapping[str, object]:
+        names = [tensor.name for tensor in self.model.inputs]
+        outputs = training.predict(self.network, self.dataset.test, names)
+        measure = self.model.evaluate or evaluation.classification
+        values = measure(outputs, self.dataset.test.targets)
+        return {
+            "count": len(self.dataset.test),
+            "values": {name: float(value) for name, value in values.items()},
+        }
+
+    def _shown(self, values: Mapping[str, float]) -> list[str]:
+        gated = [gate.metric for gate in self.model.gates if gate.metric in values]
+        return gated or list(values)[:1]
+
+    def _check_gate(self, gate: Gate) -> None:
+        assert self.metrics is not None
+        values = self.metrics.values
+        if gate.metric not in values:
+            raise BuilderError(
+                f"{self.builder.path}: model {self.model.name!r}: gate on {gate.metric!r}, but"
+                f" the evaluation gives {', '.join(values)}",
+                next_step="mend the gate's metric, or measure it in `evaluate`",
+                model=self.model.name,
+                field="gates",
+            )
+        if not gate.holds(values[gate.metric]):
+            figures = "\n".join(f"    {name:<16} {value:.4f}" for name, value in values.items())
+            raise GateError(
+                f"model {self.model.name!r}: {gate.metric} is {values[gate.metric]:.4f} on"
+                f" {self.metrics.count} test items; the gate is {gate.describe()}\n{figures}",
+                cause="the network learned too little, or the gate is too strict for this data",
+                next_step=f"change the network or its training in {self.builder.path}, and build"
+                f" again; the weights are kept in {self.trained.folder}",
+                model=self.model.name,
+                gate=gate,
+                metrics=dict(values),
+            )
+
+    def _export(self, folder: Path) -> Mapping[str, object]:
+        return export.export(self.model, self.network, folder / _ONNX).as_dict()
+
+    def _slim(self, folder: Path) -> Mapping[str, object]:
+        import onnx
+
+        source, target = self.exported.folder / _ONNX, folder / _ONNX
+        export.slim(source, target)
+        before, after = (
+            onnx.load(str(file), load_external_data=False) for file in (source, target)
+        )
+        return {"nodes_before": len(before.graph.node), "nodes_after": len(after.graph.node)}
+
+    def _parity(self, cases: Done) -> Mapping[str, object]:
+        wanted = Samples.read(cases.folder / "samples.json").cases
+        found = in_process.parity(self.onnx_file, wanted, self.model.tolerance)
+        if found.problems:
+            raise ParityError(
+                f"model {self.model.name!r}: the ONNX file differs from torch in"
+                f" {len(found.problems)} of {found.requests} requests; the first:"
+                f"\n    {found.problems[0]}",
+                cause="an operator that exports differently, or a tolerance too strict for float32",
+                next_step=f"look at {self.onnx_file}; set `tolerance` in {self.builder.path}",
+                model=self.model.name,
+                problems=found.problems,
+            )
+        return asdict(found) | {"batch_sizes": sorted(found.batch_sizes)}
+
+    def _report(self, step: str, words: str, done: Done) -> None:
+        took = None if done.cached else done.duration_s
+        self.listener(Report(self.model.name, step, words, took))
+
+
+def _settings(settings: Training | None) -> str:
+    """Show the settings for a key; functions are told by the builder's fingerprint."""
+    if settings is None:
+        return ""
+    fields = asdict(settings).items()
+    return repr(sorted((name, value) for name, value in fields if not callable(value)))

@@ -1,0 +1,62 @@
+"""Where a build comes from: library code, dependency versions, the git commit."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterable
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+
+import modelport
+from modelport.repository import digests
+
+_PACKAGE = Path(modelport.__file__).parent
+_DEPENDENCIES = ("numpy", "onnx", "onnxruntime", "onnxscript", "onnxslim", "torch")
+
+
+@cache
+def library(*parts: str) -> str:
+    """Digest the library's own files below ``parts`` (``"serving"``, ``"build/export.py"``, …)."""
+    files = [file for part in parts for file in _files(_PACKAGE / part)]
+    return digests.of_value({str(f.relative_to(_PACKAGE)): digests.of_file(f) for f in files})
+
+
+def _files(path: Path) -> Iterable[Path]:
+    return [path] if path.is_file() else sorted(path.rglob("*.py"))
+
+
+@cache
+def dependencies() -> dict[str, str]:
+    """Versions of what a build runs on; a package that is not installed is left out."""
+    versions = {name: _version(name) for name in _DEPENDENCIES}
+    found = {name: version for name, version in versions.items() if version}
+    return {"modelport": modelport.__version__, **found}
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def git_commit(file: Path) -> str | None:
+    """Commit that a file stands in, ``-dirty`` when it was changed since; ``None`` outside git."""
+    commit = _git(file, "rev-parse", "HEAD")
+    if not commit:
+        return None
+    return f"{commit}-dirty" if _git(file, "status", "--porcelain", "--", file.name) else commit
+
+
+def _git(file: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(file.resolve().parent), *arguments],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    except OSError:  # git is not installed
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None

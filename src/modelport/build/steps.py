@@ -1,0 +1,118 @@
+"""Steps of a build, kept by the content of what went into them."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from modelport.errors import BuildError
+from modelport.repository import digests
+from modelport.runtime import cache
+
+
+@dataclass(frozen=True)
+class Report:
+    """One finished step: what people see of it.
+
+    Attributes:
+        model: name of the model.
+        step: such as ``train``.
+        outcome: what came of it, in words.
+        duration_s: how long it took; ``None`` when it was not done again.
+    """
+
+    model: str
+    step: str
+    outcome: str
+    duration_s: float | None
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a step that takes long stands: ``done`` of ``total``."""
+
+    model: str
+    step: str
+    text: str
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
+class Built:
+    """One model of a build: the version that has the builder's state, and whether it is new."""
+
+    model: str
+    version: int
+    new: bool
+
+
+Listener = Callable[["Report | Progress"], None]
+
+
+@dataclass(frozen=True)
+class Done:
+    """A step's folder and its key, which later steps put into theirs."""
+
+    folder: Path
+    key: str
+    cached: bool
+    duration_s: float
+
+    def facts(self) -> dict[str, Any]:
+        """Read what the step noted beside its files."""
+        facts: dict[str, Any] = json.loads((self.folder / "facts.json").read_text(encoding="utf-8"))
+        return facts
+
+
+def run(
+    name: str, inputs: Mapping[str, object], work: Callable[[Path], Mapping[str, object]]
+) -> Done:
+    """Do a step once for each content of its inputs.
+
+    Args:
+        name: of the step.
+        inputs: everything that the result depends on; digested into the key.
+        work: writes its files into the folder it is given, and returns facts.
+
+    Raises:
+        BuildError: the cache cannot be written.
+    """
+    key = digests.of_value({"step": name, **inputs})
+    folder = cache.folder("steps") / f"{name}-{key[:24]}"
+    start = time.monotonic()
+    if folder.is_dir():
+        os.utime(folder)
+        return Done(folder, key, cached=True, duration_s=0.0)
+    partial = folder.with_name(f"{folder.name}.partial-{os.getpid()}")
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir()
+        facts = json.dumps(work(partial), indent=1)
+        (partial / "facts.json").write_text(facts + "\n", encoding="utf-8")
+        _complete(partial, folder)
+    except OSError as error:
+        raise BuildError(
+            f"{error.filename or partial}: the step {name!r} cannot be kept: {error.strerror}",
+            cause="the disk is full, or the cache folder is not yours",
+            next_step="free some space, or set MODELPORT_CACHE to a folder on another disk",
+            path=partial,
+        ) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return Done(folder, key, cached=False, duration_s=time.monotonic() - start)
+
+
+def _complete(partial: Path, folder: Path) -> None:
+    """Give the step its name; another process that was faster has made the same."""
+    try:
+        partial.rename(folder)
+    except OSError:
+        if not folder.is_dir():
+            raise

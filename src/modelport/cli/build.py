@@ -1,0 +1,74 @@
+"""``modelport build``: from builder files to published versions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from modelport.build import pipeline
+from modelport.build.steps import Progress, Report
+from modelport.cli.output import Output, pass_output
+
+
+class StepPrinter:
+    """Shows the steps of a build as they are done, and a bar for those that take long."""
+
+    def __init__(self, out: Output) -> None:
+        self._out = out
+        self._shown = ""
+
+    def __call__(self, event: Report | Progress) -> None:
+        """Show one event."""
+        if isinstance(event, Progress):
+            self._out.bar(f"{event.model}: {event.step}", event.text, event.done, event.total)
+            return
+        self._out.end_bar()
+        self._out.step(f"{event.model}: {event.step}", event.outcome, event.duration_s)
+
+
+@click.command(name="build")
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.option(
+    "--builders",
+    type=click.Path(path_type=Path),
+    default=Path("builders"),
+    show_default=True,
+    help="Folder of builder files, or one of them.",
+)
+@click.option(
+    "--repository",
+    type=click.Path(path_type=Path),
+    default=Path("model_repository"),
+    show_default=True,
+    help="The model repository to publish in.",
+)
+@click.option("--keep-config", is_flag=True, help="Keep config.pbtxt files edited by hand.")
+@click.option("--json", "as_json", is_flag=True, help="Print the versions as one line of JSON.")
+@pass_output
+def command(
+    out: Output,
+    names: tuple[str, ...],
+    builders: Path,
+    repository: Path,
+    keep_config: bool,
+    as_json: bool,
+) -> None:
+    """Train, export, prove and publish models; what is unchanged is skipped.
+
+    NAME is a model or the stem of a builder file; without one, or with `all`,
+    every builder file is built.
+    """
+    built = pipeline.build(
+        names,
+        builders=builders,
+        repository=repository,
+        listener=StepPrinter(out),
+        keep_edits=keep_config,
+    )
+    if as_json:
+        out.json([{"model": b.model, "version": b.version, "new": b.new} for b in built])
+        return
+    rows = [(b.model, b.version, "published" if b.new else "unchanged") for b in built]
+    out.table("", ("model", "version", ""), rows)
+    out.note(f"next: modelport serve --repository {repository}")
