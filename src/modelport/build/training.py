@@ -63,6 +63,7 @@ def fit(
         on_epoch: called after each epoch.
     """
     seed_everything(training.seed)
+    torch.set_num_threads(training.threads)
     loss = _loss(training)
     optimizer = torch.optim.AdamW(
         network.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay

@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-import ipaddress
-import signal
-import threading
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from modelport.cli import serving
 from modelport.cli.output import Output, pass_output
-from modelport.errors import UnhealthyRepositoryError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from modelport.repository.doctor import Finding
-    from modelport.runtime.events import Event
     from modelport.runtime.server import Server
-
-_KILLED = 130
 
 
 @click.command("serve")
@@ -54,117 +45,24 @@ def command(out: Output, /, **options: Any) -> None:
 
     Both let requests in flight end; a second one ends the server at once.
     """
-    from modelport.runtime.watchdog import Watchdog
-
-    names = [n for n in (options["models"] or "").split(",") if n] or None
-    if not options["skip_doctor"]:
-        _examine(out, options["repository"], names)
-    _warn_if_open(out, options["host"])
-    signals = _Signals()
-    server = _start(out, options, names)
-    signals.listen()
-    watchdog = Watchdog(server, on_event=lambda event: _show_event(out, event))
-    try:
-        _announce(out, server, options)
-        if not options["no_watchdog"]:
-            watchdog.start()
-        signals.wait(server)
-    finally:
-        _end(out, server, watchdog, signals)
-
-
-class _Signals:
-    """Ctrl-C and SIGTERM: an interrupt while the server starts, a wish afterwards.
-
-    The handlers only count: they may run while a lock is held.
-    """
-
-    def __init__(self) -> None:
-        self.count = 0
-        signal.signal(signal.SIGTERM, self._interrupt)
-
-    def listen(self) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._note)
-
-    def wait(self, server: Server) -> None:
-        """Wait for a signal or for the server's end; an end of its own accord is an error."""
-        from modelport.runtime import startup
-        from modelport.runtime.logs import Log
-
-        while not self.count:
-            if server.wait(0.2):
-                assert server.status is not None
-                raise startup.ended(server.status, Log.whole(server.log_path), "while it served")
-
-    def _note(self, *_: object) -> None:
-        self.count += 1
-
-    def _interrupt(self, *_: object) -> None:
-        raise KeyboardInterrupt
-
-
-def _examine(out: Output, repository: Path, names: Sequence[str] | None) -> None:
-    """Refuse a repository with errors; show its warnings."""
-    from modelport.repository import doctor
-
-    findings = doctor.check(repository, names=names)
-    errors = [finding for finding in findings if finding.severity == "error"]
-    for finding in findings:
-        if finding.severity != "error":
-            out.note(f"warning: {_describe(finding)}")
-    if not errors:
-        return
-    listing = "\n".join(f"  {_describe(finding)}" for finding in errors)
-    raise UnhealthyRepositoryError(
-        f"{repository}: {len(errors)} errors, so nothing is served\n{listing}",
-        next_step=f"modelport doctor --repository {repository} shows how to mend them",
-        path=repository,
-        findings=errors,
-    )
-
-
-def _describe(finding: Finding) -> str:
-    field = f" {finding.field}:" if finding.field else ""
-    return f"{finding.where}:{field} expected {finding.expected}, got {finding.got}"
-
-
-def _warn_if_open(out: Output, host: str) -> None:
-    try:
-        closed = ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        closed = host == "localhost"
-    if not closed:
-        out.note(
-            f"warning: --host {host} lets every machine that reaches it send requests and read "
-            "metadata and metrics, without TLS; the control API stays closed by a key"
-        )
-
-
-def _start(out: Output, options: dict[str, Any], names: Sequence[str] | None) -> Server:
-    from modelport.runtime.server import Server
-
-    return Server.start(
-        options["repository"],
-        models=names,
+    service = serving.Service(
+        repository=options["repository"],
+        names=[n for n in (options["models"] or "").split(",") if n] or None,
         host=options["host"],
         http_port=options["http_port"],
         grpc_port=options["grpc_port"],
         metrics_port=options["metrics_port"],
         load_timeout_s=options["load_timeout"],
-        log_path=options["log_file"],
-        on_event=lambda event: _show_event(out, event),
+        log_file=options["log_file"],
+        doctor=not options["skip_doctor"],
+        watchdog=not options["no_watchdog"],
     )
 
+    def ready(server: Server) -> bool:
+        _announce(out, server, options)
+        return True
 
-def _show_event(out: Output, event: Event) -> None:
-    if event.kind in {"loaded", "failed"}:
-        outcome = f"version {event.version} {event.kind}" if event.version else event.kind
-        out.step(event.model or "", outcome, event.duration_s)
-    elif event.kind in {"sick", "wrong", "unhealed"}:
-        out.note(f"warning: {event.text}")
-    elif event.kind != "ready":
-        out.note(event.text)
+    serving.serve(out, service, ready)
 
 
 def _announce(out: Output, server: Server, options: dict[str, Any]) -> None:
@@ -185,18 +83,3 @@ def _announce(out: Output, server: Server, options: dict[str, Any]) -> None:
     out.table("", ["endpoint", "URL"], [[k, v] for k, v in asdict(server.endpoints).items()])
     out.text(f"log: {server.log_path}")
     out.text("Ctrl-C to stop.")
-
-
-def _end(out: Output, server: Server, watchdog: Any, signals: _Signals) -> None:
-    """Drain; a further signal meanwhile ends it at once."""
-    watchdog.stop()
-    # In a thread, so that this one hears the signal.
-    stopping = threading.Thread(target=server.stop)
-    stopping.start()
-    while stopping.is_alive():
-        stopping.join(0.1)
-        if signals.count > 1:
-            out.note("ending at once")
-            server.kill()
-            stopping.join()
-            raise SystemExit(_KILLED)

@@ -18,6 +18,9 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from modelport.serving.python_model import BadItemError
 
+# Pillow looks for its file formats when first asked; the first request should not wait for that.
+Image.preinit()
+
 SIDE = 28
 GLYPH_SIDE = 20
 # A photograph of a modern phone has 50 million pixels; a decompression bomb has more.

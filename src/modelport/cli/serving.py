@@ -1,0 +1,179 @@
+"""One served repository, from its examination to its drained end; what `serve` and `up` share."""
+
+from __future__ import annotations
+
+import ipaddress
+import signal
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from modelport.cli.output import Output
+from modelport.errors import UnhealthyRepositoryError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from modelport.repository.doctor import Finding
+    from modelport.runtime.events import Event
+    from modelport.runtime.server import Server
+
+_KILLED = 130
+
+
+@dataclass(frozen=True)
+class Service:
+    """What is served, and where; port 0 takes a free one."""
+
+    repository: Path
+    names: Sequence[str] | None = None
+    host: str = "127.0.0.1"
+    http_port: int = 8000
+    grpc_port: int = 8001
+    metrics_port: int = 8002
+    load_timeout_s: float = 60.0
+    log_file: Path | None = None
+    doctor: bool = True
+    watchdog: bool = True
+
+
+def serve(out: Output, service: Service, ready: Callable[[Server], bool]) -> None:
+    """Examine the repository, start tritonserver, and keep it until a signal comes.
+
+    Args:
+        out: where progress goes.
+        service: what to serve.
+        ready: called once every model serves; says whether to go on serving.
+
+    Raises:
+        UnhealthyRepositoryError: `doctor` found errors; nothing was started.
+        RuntimeFault: tritonserver did not start, or ended by itself.
+    """
+    from modelport.runtime.watchdog import Watchdog
+
+    if service.doctor:
+        _examine(out, service.repository, service.names)
+    _warn_if_open(out, service.host)
+    signals = _Signals()
+    server = _start(out, service)
+    signals.listen()
+    watchdog = Watchdog(server, on_event=lambda event: _show_event(out, event))
+    try:
+        if not ready(server):
+            return
+        if service.watchdog:
+            watchdog.start()
+        signals.wait(server)
+    finally:
+        _end(out, server, watchdog, signals)
+
+
+class _Signals:
+    """Ctrl-C and SIGTERM: an interrupt while the server starts, a wish afterwards.
+
+    The handlers only count: they may run while a lock is held.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        signal.signal(signal.SIGTERM, self._interrupt)
+
+    def listen(self) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._note)
+
+    def wait(self, server: Server) -> None:
+        """Wait for a signal or for the server's end; an end of its own accord is an error."""
+        from modelport.runtime import startup
+        from modelport.runtime.logs import Log
+
+        while not self.count:
+            if server.wait(0.2):
+                assert server.status is not None
+                raise startup.ended(server.status, Log.whole(server.log_path), "while it served")
+
+    def _note(self, *_: object) -> None:
+        self.count += 1
+
+    def _interrupt(self, *_: object) -> None:
+        raise KeyboardInterrupt
+
+
+def _examine(out: Output, repository: Path, names: Sequence[str] | None) -> None:
+    """Refuse a repository with errors; show its warnings."""
+    from modelport.repository import doctor
+
+    findings = doctor.check(repository, names=names)
+    errors = [finding for finding in findings if finding.severity == "error"]
+    for finding in findings:
+        if finding.severity != "error":
+            out.note(f"warning: {_describe(finding)}")
+    if not errors:
+        return
+    listing = "\n".join(f"  {_describe(finding)}" for finding in errors)
+    raise UnhealthyRepositoryError(
+        f"{repository}: {len(errors)} errors, so nothing is served\n{listing}",
+        next_step=f"modelport doctor --repository {repository} shows how to mend them",
+        path=repository,
+        findings=errors,
+    )
+
+
+def _describe(finding: Finding) -> str:
+    field = f" {finding.field}:" if finding.field else ""
+    return f"{finding.where}:{field} expected {finding.expected}, got {finding.got}"
+
+
+def _warn_if_open(out: Output, host: str) -> None:
+    try:
+        closed = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        closed = host == "localhost"
+    if not closed:
+        out.note(
+            f"warning: --host {host} lets every machine that reaches it send requests and read "
+            "metadata and metrics, without TLS; the control API stays closed by a key"
+        )
+
+
+def _start(out: Output, service: Service) -> Server:
+    from modelport.runtime.server import Server
+
+    return Server.start(
+        service.repository,
+        models=service.names,
+        host=service.host,
+        http_port=service.http_port,
+        grpc_port=service.grpc_port,
+        metrics_port=service.metrics_port,
+        load_timeout_s=service.load_timeout_s,
+        log_path=service.log_file,
+        on_event=lambda event: _show_event(out, event),
+    )
+
+
+def _show_event(out: Output, event: Event) -> None:
+    if event.kind in {"loaded", "failed"}:
+        outcome = f"version {event.version} {event.kind}" if event.version else event.kind
+        out.step(event.model or "", outcome, event.duration_s)
+    elif event.kind in {"sick", "wrong", "unhealed"}:
+        out.note(f"warning: {event.text}")
+    elif event.kind != "ready":
+        out.note(event.text)
+
+
+def _end(out: Output, server: Server, watchdog: Any, signals: _Signals) -> None:
+    """Drain; a further signal meanwhile ends it at once."""
+    watchdog.stop()
+    # In a thread, so that this one hears the signal.
+    stopping = threading.Thread(target=server.stop)
+    stopping.start()
+    while stopping.is_alive():
+        stopping.join(0.1)
+        if signals.count > 1:
+            out.note("ending at once")
+            server.kill()
+            stopping.join()
+            raise SystemExit(_KILLED)

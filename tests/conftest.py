@@ -1,0 +1,12 @@
+"""What every test needs: nothing of the developer's own settings."""
+
+from __future__ import annotations
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_of_the_developer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """MODELPORT_CACHE stays: it holds tritonserver, which is fetched once."""
+    for name in ("MODELPORT_URL", "NO_COLOR", "FORCE_COLOR", "COLUMNS"):
+        monkeypatch.delenv(name, raising=False)
