@@ -94,7 +94,7 @@ def _execute(path: Path) -> ModuleType:
             path=path,
         ) from error
     except ValidationError as error:
-        raise _invalid_field(path, error) from error
+        raise invalid_field(path, error) from error
     except Exception as error:  # the user's file may raise anything; it is reported as theirs
         raise _failed(path, error) from error
     return module
@@ -113,14 +113,14 @@ def _failed(path: Path, error: Exception) -> BuilderError:
 def _line_in(path: Path, error: BaseException) -> str:
     """Give the last line of ``path`` in the error's traceback, as ``:12``."""
     frames = traceback.extract_tb(error.__traceback__)
-    lines = [frame.lineno for frame in frames if Path(frame.filename) == path]
+    lines = [frame.lineno for frame in frames if Path(frame.filename) == path.absolute()]
     return f":{lines[-1]}" if lines else ""
 
 
-def _invalid_field(path: Path, error: ValidationError) -> BuilderError:
+def invalid_field(path: Path, error: ValidationError) -> BuilderError:
     """Turn pydantic's first complaint into file, line, class, field, expected and got."""
     first = error.errors()[0]
-    field = ".".join(str(part) for part in first["loc"]) or "(whole)"
+    field = _field_name(error.title, first["loc"]) or "(whole)"
     where = f"{path}{_line_in(path, error)}: {error.title}"
     cause = None
     if first["type"] == "unexpected_keyword_argument":
@@ -132,6 +132,15 @@ def _invalid_field(path: Path, error: ValidationError) -> BuilderError:
     else:
         what = f"{where}: field {field!r}: {first['msg']}; got {first['input']!r}"[:600]
     return BuilderError(what, cause=cause, next_step="mend that field", path=path, field=field)
+
+
+def _field_name(class_name: str, location: tuple[int | str, ...]) -> str:
+    """Name a field as the builder's author knows it; pydantic counts positional arguments."""
+    names = _fields_of(class_name)
+    first, *rest = location or ("",)
+    if isinstance(first, int) and first < len(names):
+        first = names[first]
+    return ".".join(str(part) for part in (first, *rest))
 
 
 def _fields_of(class_name: str) -> list[str]:

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import cast
 
 import numpy as np
+from pydantic import ValidationError
 
 from modelport.build.builder_file import build_models
-from modelport.build.loader import Builder
+from modelport.build.loader import Builder, invalid_field
 from modelport.build.steps import Built, Listener
 from modelport.errors import BuilderError, DataError
 from modelport.repository import digests, onnx_graph
@@ -46,16 +47,19 @@ def publish(
     """
     graph = onnx_graph.read(file)
     batch = _batch_size(file, graph, max_batch_size)
-    model = OnnxModel(
-        name=name,
-        inputs=tuple(_tensor(file, tensor, batch) for tensor in graph.inputs),
-        outputs=tuple(_tensor(file, tensor, batch) for tensor in graph.outputs),
-        max_batch_size=batch,
-        serving=Serving(dynamic_batching=ModelDynamicBatching() if batch else None),
-        samples=(lambda: _items(samples, graph, batch)) if samples else None,
-        file=Path(file.name),
-        doc=f"Imported from {file.name}.",
-    )
+    try:
+        model = OnnxModel(
+            name=name,
+            inputs=tuple(_tensor(file, tensor, batch) for tensor in graph.inputs),
+            outputs=tuple(_tensor(file, tensor, batch) for tensor in graph.outputs),
+            max_batch_size=batch,
+            serving=Serving(dynamic_batching=ModelDynamicBatching() if batch else None),
+            samples=(lambda: _items(samples, graph, batch)) if samples else None,
+            file=Path(file.name),
+            doc=f"Imported from {file.name}.",
+        )
+    except ValidationError as error:
+        raise invalid_field(file, error) from error
     parts = [digests.of_file(file), digests.of_file(samples) if samples else ""]
     builder = Builder(file, (model,), digests.of_value([*parts, batch, name]), {})
     (built,) = build_models(builder, Repository(repository), listener, keep_edits=False)

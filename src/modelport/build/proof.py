@@ -52,8 +52,7 @@ def prove(stage: Path, candidates: Sequence[Candidate]) -> dict[str, Parity]:
         ParityError: an answer differs by more than the model's tolerance.
     """
     try:
-        with Server.start(stage) as server:
-            return {c.model.name: _prove_one(server, c, stage) for c in candidates}
+        server = Server.start(stage, listed=False)
     except LoadError as error:
         raise LoadError(
             error.what,
@@ -61,6 +60,10 @@ def prove(stage: Path, candidates: Sequence[Candidate]) -> dict[str, Parity]:
             next_step=f"{error.next_step}\nnothing is published; what was staged is in {stage}",
             **error.objects,
         ) from error
+    try:
+        return {c.model.name: _prove_one(server, c, stage) for c in candidates}
+    finally:
+        server.kill()  # nobody else asks it, so there is nothing to drain
 
 
 def _prove_one(server: Server, candidate: Candidate, stage: Path) -> Parity:

@@ -79,7 +79,8 @@ def find_server() -> str:
         from modelport.runtime.servers import running
     except ModuleNotFoundError:  # the base install has no runtime
         return default_url()
-    servers = running()  # the newest first
+    # The newest first; one that serves the repository of this folder is meant before others.
+    servers = running(Path("model_repository")) or running()
     return servers[0].endpoints.http if servers else default_url()
 
 

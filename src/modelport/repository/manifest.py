@@ -163,7 +163,7 @@ class Manifest(_Part):
             if not path.is_file():
                 wrong[entry.path] = "missing"
             elif path.stat().st_size != entry.size_bytes:
-                wrong[entry.path] = f"{path.stat().st_size} bytes, expected {entry.size_bytes}"
+                wrong[entry.path] = f"{path.stat().st_size} bytes instead of {entry.size_bytes}"
             elif content and digests.of_file(path) != entry.sha256:
                 wrong[entry.path] = f"sha256 differs from {entry.sha256[:12]}…"
         return wrong

@@ -155,7 +155,7 @@ def explained(repository: Path, doing: str) -> Iterator[None]:
             errno.EROFS: "the file system is mounted read-only",
         }
         raise PublishError(
-            f"{error.filename or repository}: could not {doing}: {error.strerror or error}",
+            f"{repository}: could not {doing}: {error.strerror or error}",
             cause=causes.get(error.errno or 0),
             next_step="mend that and run the same command again; the repository is as it was",
             path=repository,

@@ -67,6 +67,7 @@ class Server:
         on_event: Callable[[Event], None] | None = None,
         log_path: Path | None = None,
         toolchain: Toolchain | None = None,
+        listed: bool = True,
     ) -> Server:
         """Start tritonserver and load models; returns when every model serves.
 
@@ -81,6 +82,7 @@ class Server:
             on_event: hears of every model that is loaded.
             log_path: where the server's output goes; None for a file in the cache.
             toolchain: which tritonserver; None for the one that is found or fetched.
+            listed: let other commands find it, see :func:`modelport.runtime.servers.running`.
 
         Raises:
             RepositoryError: the repository or a model is missing.
@@ -108,7 +110,8 @@ class Server:
         server = cls(order, startup.start(order), listener)
         try:
             server._load_all(load_timeout_s)
-            server._record()
+            if listed:
+                server._record()
         except BaseException:
             server.kill()
             raise
