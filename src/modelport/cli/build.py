@@ -8,6 +8,7 @@ import click
 
 from modelport.build import pipeline
 from modelport.build.steps import Progress, Report
+from modelport.cli import options
 from modelport.cli.output import Output, pass_output
 
 
@@ -29,22 +30,10 @@ class StepPrinter:
 
 @click.command(name="build")
 @click.argument("names", nargs=-1, metavar="[NAME]...")
-@click.option(
-    "--builders",
-    type=click.Path(path_type=Path),
-    default=Path("builders"),
-    show_default=True,
-    help="Folder of builder files, or one of them.",
-)
-@click.option(
-    "--repository",
-    type=click.Path(path_type=Path),
-    default=Path("model_repository"),
-    show_default=True,
-    help="The model repository to publish in.",
-)
+@options.BUILDERS
+@options.REPOSITORY
 @click.option("--keep-config", is_flag=True, help="Keep config.pbtxt files edited by hand.")
-@click.option("--json", "as_json", is_flag=True, help="Print the versions as one line of JSON.")
+@options.AS_JSON
 @pass_output
 def command(
     out: Output,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from modelport.cli import options
 from modelport.cli.output import Output, pass_output
 from modelport.errors import UnhealthyRepositoryError
 
@@ -18,14 +19,8 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("names", nargs=-1, metavar="[NAME…]")
-@click.option(
-    "--repository",
-    type=click.Path(path_type=Path),
-    default=Path("model_repository"),
-    show_default=True,
-    help="Folder of model folders.",
-)
-@click.option("--json", "as_json", is_flag=True, help="Print one line of JSON.")
+@options.REPOSITORY
+@options.AS_JSON
 @pass_output
 def command(out: Output, names: tuple[str, ...], repository: Path, as_json: bool) -> None:
     """Look for what would keep models from loading or answering rightly.

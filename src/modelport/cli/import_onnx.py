@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from modelport.cli import options
 from modelport.cli.build import StepPrinter
 from modelport.cli.output import Output, pass_output
 
@@ -13,13 +14,7 @@ from modelport.cli.output import Output, pass_output
 @click.command(name="import")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--name", required=True, help="Name to serve it under.")
-@click.option(
-    "--repository",
-    type=click.Path(path_type=Path),
-    default=Path("model_repository"),
-    show_default=True,
-    help="The model repository to publish in.",
-)
+@options.REPOSITORY
 @click.option(
     "--max-batch-size",
     type=click.IntRange(min=0),
@@ -30,7 +25,7 @@ from modelport.cli.output import Output, pass_output
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="An .npz file of inputs to prove it with; default: random ones.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the version as one line of JSON.")
+@options.AS_JSON
 @pass_output
 def command(
     out: Output,

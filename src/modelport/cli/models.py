@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from modelport.cli import options
 from modelport.cli.output import Output, pass_output
 from modelport.errors import IntegrityError
 from modelport.repository.layout import ModelFolder, Repository
@@ -14,14 +15,8 @@ from modelport.repository.manifest import Manifest
 
 
 @click.command(name="models")
-@click.option(
-    "--repository",
-    type=click.Path(path_type=Path),
-    default=Path("model_repository"),
-    show_default=True,
-    help="Folder of model folders.",
-)
-@click.option("--json", "as_json", is_flag=True, help="Print one line of JSON.")
+@options.REPOSITORY
+@options.AS_JSON
 @pass_output
 def command(out: Output, repository: Path, as_json: bool) -> None:
     """List models: public ones and parts, versions, which serve, figures, precision, size."""

@@ -6,12 +6,11 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from modelport.cli import serving
+from modelport.cli import options, serving
 from modelport.cli.build import StepPrinter
 from modelport.cli.output import Output, pass_output
 from modelport.errors import ParityError, PortInUseError
@@ -41,27 +40,15 @@ class Answer:
 @click.command(name="up")
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @click.option("--once", is_flag=True, help="Stop after the answers; exit 0 only if all were right.")
-@click.option(
-    "--builders",
-    type=click.Path(path_type=Path),
-    default=Path("builders"),
-    show_default=True,
-    help="Folder of builder files, or one of them.",
-)
-@click.option(
-    "--repository",
-    type=click.Path(path_type=Path),
-    default=Path("model_repository"),
-    show_default=True,
-    help="The model repository to build and serve.",
-)
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@options.BUILDERS
+@options.REPOSITORY
+@options.HOST
 @click.option("--http-port", type=int, help="Default: 8000, or a free one where that is taken.")
 @click.option("--grpc-port", type=int, help="Default: 8001, or a free one.")
 @click.option("--metrics-port", type=int, help="Default: 8002, or a free one.")
-@click.option("--json", "as_json", is_flag=True, help="Print the answers as one line of JSON.")
+@options.AS_JSON
 @pass_output
-def command(out: Output, /, **options: Any) -> None:
+def command(out: Output, /, **given: Any) -> None:
     """Build models, serve them, send each public one real requests, and keep serving.
 
     NAME is a model or the stem of a builder file; without one everything is built.
@@ -69,42 +56,42 @@ def command(out: Output, /, **options: Any) -> None:
     from modelport.build import pipeline
 
     built = pipeline.build(
-        options["names"],
-        builders=options["builders"],
-        repository=options["repository"],
+        given["names"],
+        builders=given["builders"],
+        repository=given["repository"],
         listener=StepPrinter(out),
     )
     new = sum(b.new for b in built)
     out.note(f"{len(built)} models proven: {new} built now, {len(built) - new} unchanged")
     names = [b.model for b in built]
     service = serving.Service(
-        repository=options["repository"],
+        repository=given["repository"],
         names=names,
-        host=options["host"],
-        http_port=_port(out, options, "http_port"),
-        grpc_port=_port(out, options, "grpc_port"),
-        metrics_port=_port(out, options, "metrics_port"),
+        host=given["host"],
+        http_port=_port(out, given, "http_port"),
+        grpc_port=_port(out, given, "grpc_port"),
+        metrics_port=_port(out, given, "metrics_port"),
     )
-    serving.serve(out, service, lambda server: _ask_all(out, server, names, options))
+    serving.serve(out, service, lambda server: _ask_all(out, server, names, given))
 
 
-def _port(out: Output, options: dict[str, Any], name: str) -> int:
+def _port(out: Output, given: dict[str, Any], name: str) -> int:
     """Take Triton's usual port where nobody asked for another and it is free."""
     from modelport.runtime import ports
 
-    chosen: int | None = options[name]
+    chosen: int | None = given[name]
     if chosen is not None:
         return chosen
     usual = _PORTS[name]
     try:
-        ports.choose(options["host"], {f"--{name.replace('_', '-')}": usual})
+        ports.choose(given["host"], {f"--{name.replace('_', '-')}": usual})
     except PortInUseError:
         out.note(f"port {usual} is in use, so a free one is taken")
         return 0
     return usual
 
 
-def _ask_all(out: Output, server: Server, names: Sequence[str], options: dict[str, Any]) -> bool:
+def _ask_all(out: Output, server: Server, names: Sequence[str], given: dict[str, Any]) -> bool:
     """Ask every public model its questions; show them; say whether to go on serving.
 
     Raises:
@@ -113,7 +100,7 @@ def _ask_all(out: Output, server: Server, names: Sequence[str], options: dict[st
     from modelport.client import Client
     from modelport.repository.layout import Repository
 
-    repository = Repository(options["repository"])
+    repository = Repository(given["repository"])
     folders = [repository.model(name) for name in names]
     answers: list[Answer] = []
     with Client(server.endpoints.http) as http, Client(server.endpoints.grpc) as grpc:
@@ -122,16 +109,16 @@ def _ask_all(out: Output, server: Server, names: Sequence[str], options: dict[st
                 if not answers:
                     out.note(f"first answer {_since_start_s():.1f} s after starting")
                 answers.append(answer)
-    _show(out, answers, server, as_json=options["as_json"])
+    _show(out, answers, server, as_json=given["as_json"])
     wrong = [answer for answer in answers if answer.problem]
-    if wrong and options["once"]:
+    if wrong and given["once"]:
         raise ParityError(
             f"{len(wrong)} of {len(answers)} answers were wrong; the first:"
             f" {wrong[0].model}, {wrong[0].title}: {wrong[0].problem}",
             next_step="modelport build, then modelport doctor",
             answers=wrong,
         )
-    return not options["once"]
+    return not given["once"]
 
 
 def _ask(folder: ModelFolder, clients: dict[str, Client]) -> list[Answer]:
