@@ -20,7 +20,9 @@ WIDTH = 88
 
 
 def command_sections() -> Iterator[str]:
-    root = click.Context(cli.command, info_name="modelport", **_widths())
+    root = click.Context(
+        cli.command, info_name="modelport", **cli.command.context_settings, **_widths()
+    )
     yield "## modelport\n\n```text\n" + cli.command.get_help(root) + "\n```\n"
     for name in cli.COMMANDS:
         command = cli.command.get_command(root, name)

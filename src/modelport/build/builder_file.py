@@ -18,7 +18,7 @@ from modelport.build.candidates import Candidate, onnx_files, source_file
 from modelport.build.loader import Builder
 from modelport.build.references import References, drawn_samples
 from modelport.build.sources import Fetched
-from modelport.build.steps import Built, Done, Listener, Report
+from modelport.build.steps import Built, Done, Listener, Progress, Report
 from modelport.errors import BuilderError, GateError, LoadError
 from modelport.repository import digests, publish
 from modelport.repository.layout import Repository
@@ -43,6 +43,7 @@ def build_models(
     builder: Builder, repository: Repository, listener: Listener, keep_edits: bool
 ) -> list[Built]:
     """Take what a builder declares, from wherever it was loaded, the whole way."""
+    publish.finish(repository.path)
     work = _Work(builder, repository, listener)
     candidates = [work.candidate(model) for model in builder.models]
     published = {c.model.name: c.published(repository) for c in candidates}
@@ -89,7 +90,7 @@ class _Work:
 
     def _fetch(self, model: Model) -> list[Fetched]:
         def on_fetch(words: str) -> None:
-            self._listener(Report(model.name, "data", words, None))
+            self._listener(Progress(model.name, "data", words, 0, len(model.sources)))
 
         start = time.monotonic()
         fetched = []
@@ -223,13 +224,8 @@ def _publish(
 def _prove(
     stage: Path, new: Sequence[Candidate], versions: dict[str, int], listener: Listener
 ) -> None:
-    start = time.monotonic()
-    found = proof.prove(stage, new)
-    took = time.monotonic() - start
-    server = proof.server_name()
-    for candidate in new:
-        name = candidate.model.name
-        parity = found[name]
+    for candidate, parity, took in proof.prove(stage, new, listener):
+        name, server = candidate.model.name, proof.server_name()
         version_dir = stage / name / str(versions[name])
         # Bytecode that the private server's interpreter left there.
         shutil.rmtree(version_dir / "__pycache__", ignore_errors=True)
@@ -238,7 +234,6 @@ def _prove(
         ).write(version_dir)
         worst = f"{parity.requests} requests, worst |Δ| {parity.worst_absolute:.2g}"
         listener(Report(name, "prove", f"{worst}, through the server", took))
-        took = 0.0
 
 
 @contextmanager
@@ -250,6 +245,6 @@ def _staging(repository: Repository, label: str) -> Iterator[Path]:
     except (GateError, LoadError):
         raise
     except BaseException:
-        publish.discard(stage)
+        publish.discard(repository.path, stage)
         raise
-    publish.discard(stage)
+    publish.discard(repository.path, stage)

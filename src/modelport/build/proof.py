@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from modelport.build.candidates import Candidate
+from modelport.build.steps import Listener, Progress, Report
 from modelport.errors import LoadError, ParityError
 from modelport.repository.manifest import ParityEntry
 from modelport.runtime import toolchain as toolchains
+from modelport.runtime.events import Event
 from modelport.runtime.server import Server
 from modelport.spec.model import Ensemble, Model, OnnxModel, PythonModel, TorchModel
 from modelport.verify import through_server
@@ -41,18 +44,43 @@ def how(candidate: Candidate) -> ParityEntry:
     )
 
 
-def prove(stage: Path, candidates: Sequence[Candidate]) -> dict[str, Parity]:
+def prove(
+    stage: Path, candidates: Sequence[Candidate], listener: Listener
+) -> Iterator[tuple[Candidate, Parity, float]]:
     """Serve everything that is staged and ask each candidate all its cases.
 
-    Returns:
-        Parity by model name.
+    Yields:
+        Each candidate with its parity and how long that took, in seconds.
 
     Raises:
         LoadError: a staged model does not load.
         ParityError: an answer differs by more than the model's tolerance.
     """
+    toolchains.ensure(lambda event: _tell(listener, event))
+    first = candidates[0].model.name
+    listener(Progress(first, "prove", "starting a private server", 0, len(candidates)))
+    server = _start(stage)
     try:
-        server = Server.start(stage, listed=False)
+        for done, candidate in enumerate(candidates):
+            name, start = candidate.model.name, time.monotonic()
+            listener(Progress(name, "prove", "asking it", done, len(candidates)))
+            parity = _prove_one(server, candidate, stage)
+            yield candidate, parity, time.monotonic() - start
+    finally:
+        server.kill()  # nobody else asks it, so there is nothing to drain
+
+
+def _tell(listener: Listener, event: Event) -> None:
+    """Pass on what the toolchain says while it is fetched, once per machine."""
+    if event.duration_s is None:
+        listener(Progress("tritonserver", "fetch", event.text, 0, 1))
+    else:
+        listener(Report("tritonserver", "fetch", event.text, event.duration_s))
+
+
+def _start(stage: Path) -> Server:
+    try:
+        return Server.start(stage, listed=False)
     except LoadError as error:
         raise LoadError(
             error.what,
@@ -60,10 +88,6 @@ def prove(stage: Path, candidates: Sequence[Candidate]) -> dict[str, Parity]:
             next_step=f"{error.next_step}\nnothing is published; what was staged is in {stage}",
             **error.objects,
         ) from error
-    try:
-        return {c.model.name: _prove_one(server, c, stage) for c in candidates}
-    finally:
-        server.kill()  # nobody else asks it, so there is nothing to drain
 
 
 def _prove_one(server: Server, candidate: Candidate, stage: Path) -> Parity:

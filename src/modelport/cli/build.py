@@ -25,7 +25,8 @@ class StepPrinter:
             self._out.bar(f"{event.model}: {event.step}", event.text, event.done, event.total)
             return
         self._out.end_bar()
-        self._out.step(f"{event.model}: {event.step}", event.outcome, event.duration_s)
+        outcome = event.outcome if event.duration_s is not None else f"{event.outcome} · kept"
+        self._out.step(f"{event.model}: {event.step}", outcome, event.duration_s)
 
 
 @click.command(name="build")

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
     from modelport.errors import ModelportError
 
+# Long work prints a line at least this often where there is no terminal.
+_QUIET_S = 10.0
+
 
 class Output:
     """Prints for people and for machines; rich is imported when first needed.
@@ -28,6 +31,7 @@ class Output:
         self.verbose = verbose
         self._consoles: dict[bool, Console] = {}
         self._bar = False
+        self._last_line = time.monotonic()
 
     def console(self, *, stderr: bool = True) -> Console:
         """Give the rich console of one stream."""
@@ -50,6 +54,7 @@ class Output:
 
     def note(self, text: str) -> None:
         """Print a line about the work, not its result, to stderr."""
+        self._last_line = time.monotonic()
         click.echo(text, err=True)
 
     def table(
@@ -76,12 +81,17 @@ class Output:
 
     def step(self, name: str, outcome: str, duration_s: float | None = None) -> None:
         """Print one finished step of long work to stderr, with how long it took."""
-        took = "" if duration_s is None else f"  {duration_s:6.2f} s"
+        took = "" if duration_s is None else f" · {duration_s:.2f} s"
         self.note(f"  {name:<34} {outcome}{took}")
 
     def bar(self, name: str, words: str, done: int, total: int) -> None:
-        """Show how far a step has come, in one line that is drawn over; only on a terminal."""
+        """Show how far a step has come: on a terminal in one line that is drawn over.
+
+        Elsewhere it prints a line now and then, so that a log shows life.
+        """
         if not sys.stderr.isatty():
+            if time.monotonic() - self._last_line > _QUIET_S:
+                self.note(f"  {name:<34} {words} ({done} of {total})")
             return
         filled = round(20 * done / max(total, 1))
         click.echo(f"\r\x1b[K  {name:<34} {'━' * filled:<20} {words}", err=True, nl=False)

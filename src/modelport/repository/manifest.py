@@ -22,7 +22,8 @@ Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # JSON has no NaN: an undefined figure is written as text, and read back as NaN.
+    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="strings")
 
 
 class FileEntry(_Part):
@@ -132,6 +133,12 @@ class Manifest(_Part):
                 f"{path}: there is no manifest",
                 cause="this version was copied in by hand, or its build never finished",
                 next_step="modelport build, which proves it and writes the manifest",
+                path=path,
+            ) from error
+        except OSError as error:
+            raise IntegrityError(
+                f"{path}: cannot be read: {error.strerror}",
+                next_step="see what lies there, and build the model again",
                 path=path,
             ) from error
         except ValidationError as error:

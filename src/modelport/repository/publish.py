@@ -18,7 +18,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,6 +54,8 @@ def new_stage(repository: Path, label: str) -> Path:
     root = staging_root(repository)
     with explained(repository, "stage"):
         repository.mkdir(parents=True, exist_ok=True)
+    # What a crash left half moved lies in a staging folder: finished before any is removed.
+    with locked(repository), explained(repository, "stage"):
         root.mkdir(exist_ok=True)
         for old in root.glob(f"{label}.*"):
             if not _alive(old.name):
@@ -71,8 +73,14 @@ def new_stage(repository: Path, label: str) -> Path:
     return stage
 
 
-def discard(stage: Path) -> None:
-    """Remove a staging folder, and the staging root when that was the last."""
+def discard(repository: Path, stage: Path) -> None:
+    """Remove a staging folder, and the staging root when that was the last.
+
+    One that the journal still needs stays: the next publication moves it.
+    """
+    with suppress(PublishError):
+        if any(staged.is_relative_to(stage) for staged, _ in _journal_moves(repository)):
+            return
     shutil.rmtree(stage, ignore_errors=True)
     try:
         stage.parent.rmdir()
@@ -108,8 +116,11 @@ def apply(repository: Path, moves: list[Move]) -> None:
     """Make all moves, or none; the caller holds the lock.
 
     Raises:
-        PublishError: the disk refused before the journal was complete; nothing changed.
+        PublishError: another publisher was first, or the disk refused before the
+            journal was complete: nothing changed. Or it refused afterwards: the next
+            publication finishes this one.
     """
+    _refuse_taken(moves)
     journal = repository / JOURNAL
     with explained(repository, "publish"):
         for move in moves:
@@ -127,21 +138,37 @@ def apply(repository: Path, moves: list[Move]) -> None:
 
 
 def recover(repository: Path) -> bool:
-    """Finish the moves of a publication that a crash cut short; say whether there was one."""
+    """Finish the moves of a publication that a crash cut short; say whether there was one.
+
+    Raises:
+        PublishError: the disk refuses, or the journal is none of Modelport's.
+    """
     journal = repository / JOURNAL
     if not journal.is_file():
         return False
-    with explained(repository, "finish publishing"):
-        for staged, published in json.loads(journal.read_text(encoding="utf-8")):
-            _move(_inside(staging_root(repository), staged), _inside(repository, published))
+    finish = "mend that and run the same command again, which finishes it"
+    with explained(repository, "finish publishing", next_step=finish):
+        for staged, published in _journal_moves(repository):
+            _move(staged, published)
         _fsync(repository)
         journal.unlink()
         _fsync(repository)
     return True
 
 
+def finish(repository: Path) -> None:
+    """Finish what a crash left behind, if there is anything; raises :class:`PublishError`."""
+    if (repository / JOURNAL).is_file():
+        with locked(repository):
+            return
+
+
 @contextmanager
-def explained(repository: Path, doing: str) -> Iterator[None]:
+def explained(
+    repository: Path,
+    doing: str,
+    next_step: str = "mend that and run the same command again; the repository is as it was",
+) -> Iterator[None]:
     """Turn what the file system refuses into a :class:`PublishError` with its likely cause."""
     try:
         yield
@@ -157,7 +184,7 @@ def explained(repository: Path, doing: str) -> Iterator[None]:
         raise PublishError(
             f"{repository}: could not {doing}: {error.strerror or error}",
             cause=causes.get(error.errno or 0),
-            next_step="mend that and run the same command again; the repository is as it was",
+            next_step=next_step,
             path=repository,
         ) from error
 
@@ -168,17 +195,47 @@ def _relative(repository: Path, move: Move) -> tuple[str, str]:
     return staged.as_posix(), published.as_posix()
 
 
-def _inside(root: Path, relative: str) -> Path:
+def _refuse_taken(moves: list[Move]) -> None:
+    """Refuse to publish a version folder that another publisher has made meanwhile."""
+    for move in moves:
+        if move.staged.is_dir() and move.published.exists():
+            raise PublishError(
+                f"{move.published}: another publisher made this version meanwhile",
+                next_step="run the same command again",
+                path=move.published,
+            )
+
+
+def _journal_moves(repository: Path) -> list[tuple[Path, Path]]:
+    """Read the journal, all of it before anything is moved; empty without one."""
+    journal = repository / JOURNAL
+    if not journal.is_file():
+        return []
+    try:
+        record = [(str(old), str(new)) for old, new in json.loads(journal.read_bytes())]
+    except (ValueError, TypeError) as error:
+        raise _foreign_journal(repository, f"the publishing journal is damaged: {error}") from error
+    staging = staging_root(repository)
+    return [
+        (_inside(repository, staging, s), _inside(repository, repository, p)) for s, p in record
+    ]
+
+
+def _inside(repository: Path, root: Path, relative: str) -> Path:
     """Join, refusing a path that leaves ``root``: a journal may come with a foreign repository."""
     path = (root / relative).resolve()
     if not path.is_relative_to(root.resolve()):
-        raise PublishError(
-            f"{relative!r} in the publishing journal leaves {root}",
-            cause="the journal was not written by Modelport",
-            next_step=f"look at {JOURNAL} in the repository, and delete it",
-            path=path,
-        )
+        raise _foreign_journal(repository, f"{relative!r} in the publishing journal leaves {root}")
     return path
+
+
+def _foreign_journal(repository: Path, what: str) -> PublishError:
+    return PublishError(
+        f"{repository}: {what}",
+        cause="the journal was not written by Modelport",
+        next_step=f"look at {repository / JOURNAL}, and delete it",
+        path=repository / JOURNAL,
+    )
 
 
 def _move(staged: Path, published: Path) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import math
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -62,7 +63,7 @@ class Samples:
         try:
             stored = _StoredSamples.model_validate_json(path.read_bytes())
             return cls(tuple(case.decode() for case in stored.cases))
-        except (OSError, ValidationError, ValueError) as error:
+        except (OSError, ValidationError, ValueError, struct.error) as error:
             raise IntegrityError(
                 f"{path}: cannot read the samples: {error}",
                 cause="the file was cut short or edited by hand",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modelport.errors import ConfigError, RepositoryError
@@ -59,6 +59,7 @@ def test_the_policy_chooses_what_serves(
     assert configured(model, policy).served_versions() == served
 
 
+@settings(deadline=None)
 @given(
     versions=st.sets(st.integers(1, 30), max_size=6),
     policy=st.one_of(

@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modelport.errors import IntegrityError
@@ -67,6 +67,7 @@ def test_what_is_written_is_read(version_dir: Path) -> None:
     assert read.changed_files(version_dir) == {}
 
 
+@settings(deadline=None)
 @given(value=st.floats(allow_nan=True, allow_infinity=True))
 def test_any_figure_survives(value: float, tmp_path_factory: pytest.TempPathFactory) -> None:
     """An undefined figure (a recall without positives) must not make the version unreadable."""
@@ -134,7 +135,7 @@ def test_changed_files_names_each_and_how(version_dir: Path) -> None:
     (version_dir / "weights" / "w.bin").write_bytes(b"1234567")
     assert Manifest.read(version_dir).changed_files(version_dir) == {
         "model.onnx": "missing",
-        "weights/w.bin": "7 bytes, expected 8",
+        "weights/w.bin": "7 bytes instead of 8",
     }
 
 

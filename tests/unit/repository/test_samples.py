@@ -9,7 +9,7 @@ from typing import get_args
 import ml_dtypes
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as stn
 
@@ -53,6 +53,7 @@ def test_arrays_survive_to_the_bit(
 ) -> None:
     path = tmp_path_factory.mktemp("samples") / "samples.json"
 
+    @settings(deadline=None, max_examples=50)
     @given(arrays(datatype))
     def holds(array: np.ndarray) -> None:
         Samples((Case({"x": array}, {"y": array}, "a title", {"y": array}),)).write(path)

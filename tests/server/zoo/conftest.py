@@ -1,0 +1,70 @@
+"""The models of this repository, built where users build them, and the real server on them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from modelport.build import loader, pipeline, sources
+from modelport.client import Client
+from modelport.repository.layout import ModelFolder, Repository
+from modelport.repository.samples import FILE_NAME, Case, Samples
+from modelport.runtime.server import Server
+
+ROOT = Path(__file__).parents[3]
+DIGITS = ROOT / "builders" / "digits.py"
+
+
+@pytest.fixture(scope="session")
+def repository() -> Repository:
+    """The repository with every model of it built; a build that is up to date does nothing."""
+    path = ROOT / "model_repository"
+    pipeline.build((), builders=ROOT / "builders", repository=path)
+    return Repository(path)
+
+
+@pytest.fixture(scope="session")
+def server(repository: Repository) -> Iterator[Server]:
+    """One server on all models, for tests that leave it as it was."""
+    with Server.start(repository.path) as running:
+        yield running
+
+
+@pytest.fixture(params=["http", "grpc"])
+def client(server: Server, request: pytest.FixtureRequest) -> Iterator[Client]:
+    with Client(getattr(server.endpoints, request.param)) as connected:
+        yield connected
+
+
+@pytest.fixture(scope="session")
+def cases(repository: Repository) -> dict[str, list[Case]]:
+    """Requests of one item with their proven answers, by public model."""
+    folders = [(folder, folder.served_versions()[-1]) for folder in repository.models()]
+    public = [(folder, version) for folder, version in folders if folder.manifest(version).public]
+    return {folder.name: _cases(folder, version) for folder, version in public}
+
+
+def _cases(folder: ModelFolder, version: int) -> list[Case]:
+    cases = Samples.read(folder.version_dir(version) / FILE_NAME).cases
+    titled = [case for case in cases if case.title]
+    return titled or list(cases[:5])
+
+
+@pytest.fixture(scope="session")
+def digits() -> ModuleType:
+    """The builder file of the model ``digits``, as a module."""
+    network = loader.load(DIGITS).model("digits_cnn").network
+    return sys.modules[network.__module__]
+
+
+@pytest.fixture(scope="session")
+def unseen(digits: ModuleType) -> tuple[np.ndarray, np.ndarray]:
+    """Handwriting that training never saw: uint8[item, 28, 28] ink on black, and its digits."""
+    mnist = sources.fetch(digits.MNIST_5K, DIGITS)
+    test = digits.drawings(mnist.path).test
+    return test.inputs["pixels"], test.targets
