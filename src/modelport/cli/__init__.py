@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import click
 
@@ -31,6 +33,23 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
 }
 
 
+@contextmanager
+def _naming_extras(name: str) -> Iterator[None]:
+    """Turn the absence of a package into the extra that brings it to the command ``name``."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        extra = COMMANDS[name][2] if name in COMMANDS else ""
+        if not extra or (error.name or "").startswith("modelport"):
+            raise
+        raise MissingExtraError(
+            f"`modelport {name}` needs the package {error.name!r}, which is not installed",
+            cause=f"the base install is the client; this command needs the [{extra}] extra",
+            next_step=f"pip install 'modelport[{extra}]'",
+            package=error.name,
+        ) from error
+
+
 class LazyGroup(click.Group):
     """A group whose commands are imported when called, so that ``--help`` stays light."""
 
@@ -42,19 +61,18 @@ class LazyGroup(click.Group):
         """Import one command, or say which extra it needs."""
         if cmd_name not in COMMANDS:
             return None
-        module, _, extra = COMMANDS[cmd_name]
-        try:
-            command: click.Command = import_module(module).command
-        except ModuleNotFoundError as error:
-            if not extra or (error.name or "").startswith("modelport"):
-                raise
-            raise MissingExtraError(
-                f"`modelport {cmd_name}` needs the package {error.name!r}, which is not installed",
-                cause=f"the base install is the client; this command needs the [{extra}] extra",
-                next_step=f"pip install 'modelport[{extra}]'",
-                package=error.name,
-            ) from error
+        with _naming_extras(cmd_name):
+            command: click.Command = import_module(COMMANDS[cmd_name][0]).command
         return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command, which imports most of what it needs only then."""
+        # ctx learns the name meanwhile; get_command has its own guard until then.
+        try:
+            return super().invoke(ctx)
+        except ModuleNotFoundError:
+            with _naming_extras(ctx.invoked_subcommand or ""):
+                raise
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """List the commands without importing them."""
