@@ -27,6 +27,7 @@ def command_sections() -> Iterator[str]:
     for name in cli.COMMANDS:
         command = cli.command.get_command(root, name)
         assert command is not None
+        command._help_option = None  # click keeps that of whichever test ran the command before
         context = click.Context(command, info_name=name, parent=root, **_widths())
         yield f"## modelport {name}\n\n```text\n{command.get_help(context)}\n```\n"
 

@@ -49,9 +49,15 @@ def build_models(
     published = {c.model.name: c.published(repository) for c in candidates}
     new = [c for c in candidates if published[c.model.name] is None]
     versions = _publish(candidates, published, repository, listener, keep_edits)
-    index.store(builder.path, repository, {**builder.imports, **work.local_files}, versions)
+    if not any(_weights_unseen(model) for model in builder.models):
+        index.store(builder.path, repository, {**builder.imports, **work.local_files}, versions)
     fresh = {candidate.model.name for candidate in new}
     return [Built(name, version, name in fresh) for name, version in versions.items()]
+
+
+def _weights_unseen(model: Model) -> bool:
+    """Say whether a network's weights may come from a file that nobody here knows of."""
+    return isinstance(model, TorchModel) and model.training is None and not model.sources
 
 
 class _Work:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import re
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -22,6 +23,7 @@ OPSET = 18
 # Two items: with one, torch.export takes the batch dimension for the constant 1.
 _EXAMPLE_BATCH = 2
 _EXAMPLE_DIM = 7
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _TORCH_TYPES = {
     "BOOL": torch.bool, "UINT8": torch.uint8, "INT8": torch.int8, "INT16": torch.int16,
     "INT32": torch.int32, "INT64": torch.int64, "FP16": torch.float16, "FP32": torch.float32,
@@ -129,14 +131,14 @@ def export(model: TorchModel, network: nn.Module, path: Path) -> Exported:
         _export_dynamo(model, network, path)
         return Exported("dynamo", OPSET)
     except Exception as error:  # noqa: BLE001 - whatever it was, tracing may still do it
-        reason = _first_line(error)
+        reason = _reason(error)
     try:
         _export_tracing(model, network, path)
         return Exported("torchscript", OPSET, reason)
     except Exception as error:
         raise ExportError(
             f"model {model.name!r} does not export to ONNX: torch.export: {reason};"
-            f" tracing: {_first_line(error)}",
+            f" tracing: {_reason(error)}",
             cause="the network uses Python control flow or an operator that ONNX lacks",
             next_step="see https://docs.pytorch.org/docs/stable/onnx.html",
             model=model.name,
@@ -200,18 +202,26 @@ def _names(tensors: Sequence[Tensor]) -> list[str]:
     return [tensor.name for tensor in tensors]
 
 
-def _first_line(error: Exception) -> str:
-    text = str(error).strip().splitlines() or [""]
+def _reason(error: BaseException) -> str:
+    """Give the first line of what went wrong at first; torch wraps it in advice, coloured."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    text = _COLOUR.sub("", str(error)).strip().splitlines() or [""]
     return f"{type(error).__name__}: {text[0]}"[:300]
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Keep the exporters' chatter off the terminal; what matters comes back as an exception."""
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+    void = io.StringIO()
+    with (
+        warnings.catch_warnings(),
+        contextlib.redirect_stdout(void),
+        contextlib.redirect_stderr(void),
+    ):
         warnings.simplefilter("ignore")
         before = logging.root.manager.disable
-        logging.disable(logging.WARNING)
+        logging.disable(logging.CRITICAL)
         try:
             yield
         finally:

@@ -6,10 +6,12 @@ import ast
 import dataclasses
 import difflib
 import hashlib
+import importlib
 import importlib.util
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -22,6 +24,9 @@ from modelport.repository import digests
 from modelport.spec.model import Ensemble, Model
 
 _PACKAGE = Path(spec.__file__).parents[1]
+# Modules that builders imported from beside them: each load reads them anew, because
+# they may have changed, and two folders may have a module of one name.
+_siblings: set[str] = set()
 
 
 @dataclass(frozen=True)
@@ -62,11 +67,33 @@ def load(path: Path) -> Builder:
     Raises:
         BuilderError: it does not parse, cannot be imported, or a declaration is wrong.
     """
-    before = set(sys.modules)
-    module = _execute(path)
-    models = _declared(path, module)
-    imports = _own_imports(set(sys.modules) - before)
+    with _beside(path.absolute().parent) as imported:
+        module = _execute(path)
+        models = _declared(path, module)
+        imports = _own_imports(imported())
     return Builder(path, models, _fingerprint(path, imports), imports)
+
+
+@contextmanager
+def _beside(folder: Path) -> Iterator[Callable[[], set[str]]]:
+    """Let a builder import files of its folder; yields what tells the new modules' names."""
+    for name in _siblings:
+        sys.modules.pop(name, None)
+    before = set(sys.modules)
+    sys.path.insert(0, str(folder))
+    # Files written since the folder was last looked at are found too.
+    importlib.invalidate_caches()
+    try:
+        yield lambda: set(sys.modules) - before
+    finally:
+        sys.path.remove(str(folder))
+        new = set(sys.modules) - before
+        _siblings.update(name for name in new if _lies_in(folder, sys.modules[name]))
+
+
+def _lies_in(folder: Path, module: ModuleType) -> bool:
+    file = getattr(module, "__file__", None)
+    return bool(file) and Path(str(file)).is_relative_to(folder)
 
 
 def code_digest(path: Path) -> str:
@@ -89,7 +116,7 @@ def _execute(path: Path) -> ModuleType:
         raise BuilderError(f"{error.filename}: there is no such file", path=path) from error
     except SyntaxError as error:
         raise BuilderError(
-            f"{path}:{error.lineno}: {error.msg}: {(error.text or '').strip()}",
+            f"{error.filename or path}:{error.lineno}: {error.msg}: {(error.text or '').strip()}",
             next_step="mend the syntax of the builder file",
             path=path,
         ) from error

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -73,6 +75,9 @@ class NetworkBuild:
     def trained(self) -> Done:
         """The step that leaves the trained weights."""
         inputs = self._key("serving", "build/training.py", "build/dataset.py", "build/augment.py")
+        if self.model.training is None:
+            # Its weights come from a file that may change while the builder stays as it is.
+            inputs |= {"weights": _weights_digest(self._new_network())}
         settings = _settings(self.model.training)
         done = steps.run("train", inputs | {"training": settings}, self._train)
         facts = done.facts()
@@ -160,6 +165,7 @@ class NetworkBuild:
         }
 
     def _new_network(self) -> Any:
+        training.seed_everything(self.model.training.seed if self.model.training else 0)
         try:
             network = self.model.network()
         except Exception as error:  # the user's code may raise anything; it is reported as theirs
@@ -180,19 +186,45 @@ class NetworkBuild:
 
     def _train(self, folder: Path) -> Mapping[str, object]:
         settings = self.model.training
-        training.seed_everything(settings.seed if settings else 0)
         network = self._new_network()
         # Before hours of training: does the network fit its declaration at all?
         export.check_outputs(self.model, network, self.builder.path)
         facts: Mapping[str, object] = {}
         if settings is not None:
             names = [tensor.name for tensor in self.model.inputs]
-            history = training.fit(
-                network, self.dataset, settings, names, on_epoch=self._report_epoch
-            )
+            dataset = self.dataset
+            with self._as_the_builders("training"):
+                history = training.fit(
+                    network, dataset, settings, names, on_epoch=self._report_epoch
+                )
+            self._check_learned(history)
             facts = history.as_dict()
         torch.save(network.state_dict(), folder / _WEIGHTS)
         return facts
+
+    def _check_learned(self, history: training.History) -> None:
+        if history.best == 0:
+            raise BuilderError(
+                f"{self.builder.path}: model {self.model.name!r}: the validation loss was never a"
+                f" finite number in {history.epochs} epochs",
+                cause="the learning rate is too high, or the data holds NaN",
+                next_step="mend the data, or lower Training.learning_rate",
+                model=self.model.name,
+                field="training",
+            )
+
+    @contextmanager
+    def _as_the_builders(self, doing: str) -> Iterator[None]:
+        """Report what the builder's network and functions raise as the builder's."""
+        try:
+            yield
+        except Exception as error:  # the user's code may raise anything
+            raise BuilderError(
+                f"{self.builder.path}: model {self.model.name!r}: {doing} failed:"
+                f" {type(error).__name__}: {error}",
+                next_step="mend the network, the data or the functions that the builder names",
+                model=self.model.name,
+            ) from error
 
     def _report_epoch(self, epoch: training.Epoch) -> None:
         text = f"epoch {epoch.number}, validation loss {epoch.validation_loss:.4f}"
@@ -219,13 +251,13 @@ class NetworkBuild:
 
     def _evaluate(self) -> Mapping[str, object]:
         names = [tensor.name for tensor in self.model.inputs]
-        outputs = training.predict(self.network, self.dataset.test, names)
+        network, test = self.network, self.dataset.test
         measure = self.model.evaluate or evaluation.classification
-        values = measure(outputs, self.dataset.test.targets)
-        return {
-            "count": len(self.dataset.test),
-            "values": {name: float(value) for name, value in values.items()},
-        }
+        with self._as_the_builders("evaluation"):
+            outputs = training.predict(network, test, names)
+            values = measure(outputs, test.targets)
+            figures = {name: float(value) for name, value in values.items()}
+        return {"count": len(test), "values": figures}
 
     def _shown(self, values: Mapping[str, float]) -> list[str]:
         gated = [gate.metric for gate in self.model.gates if gate.metric in values]
@@ -286,6 +318,15 @@ class NetworkBuild:
     def _report(self, step: str, words: str, done: Done) -> None:
         took = None if done.cached else done.duration_s
         self.listener(Report(self.model.name, step, words, took))
+
+
+def _weights_digest(network: Any) -> str:
+    weights = sorted(network.state_dict().items())
+    content = hashlib.sha256()
+    for name, tensor in weights:
+        content.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
+        content.update(tensor.contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    return content.hexdigest()
 
 
 def _settings(settings: Training | None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import cycle, islice
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,7 @@ from modelport.verify.cases import requests
 # Samples of a network without any are drawn from here; other ranges are the builder's to give.
 _NORMAL, _INTEGERS = 1.0, 2
 _DRAWN = 8
-_VARYING_DIM = 5
+_LENGTHS = (5, 3, 8)
 
 
 class References:
@@ -135,18 +136,23 @@ def _torch_answer(model: TorchModel, network: Any, inputs: Tensors) -> dict[str,
 
 
 def drawn_samples(model: Model) -> list[Sample]:
-    """Draw seeded samples of the declared shapes: normal floats, integers of 0 and 1."""
+    """Draw seeded samples of the declared shapes: normal floats, integers of 0 and 1.
+
+    Dimensions that vary have one length within a sample and others in the next, so
+    that a length frozen by the export is found.
+    """
     random = np.random.default_rng(0)
+    lengths = islice(cycle(_LENGTHS), _DRAWN)
     return [
-        Sample({tensor.name: _draw(tensor, random) for tensor in model.inputs})
-        for _ in range(_DRAWN)
+        Sample({tensor.name: _draw(tensor, length, random) for tensor in model.inputs})
+        for length in lengths
     ]
 
 
-def _draw(tensor: Tensor, random: np.random.Generator) -> np.ndarray:
+def _draw(tensor: Tensor, length: int, random: np.random.Generator) -> np.ndarray:
     from tritonclient.utils import triton_to_np_dtype
 
-    shape = [_VARYING_DIM if dim == -1 else dim for dim in tensor.dims]
+    shape = [length if dim == -1 else dim for dim in tensor.dims]
     if tensor.datatype == "BYTES":
         return np.full(shape, b"sample", dtype=np.object_)
     dtype = np.dtype(triton_to_np_dtype(tensor.datatype))

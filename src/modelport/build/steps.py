@@ -92,7 +92,7 @@ def run(
         return Done(folder, key, cached=True, duration_s=0.0)
     partial = folder.with_name(f"{folder.name}.partial-{os.getpid()}")
     try:
-        shutil.rmtree(partial, ignore_errors=True)
+        _remove_abandoned(folder)
         partial.mkdir()
         facts = json.dumps(work(partial), indent=1)
         (partial / "facts.json").write_text(facts + "\n", encoding="utf-8")
@@ -107,6 +107,14 @@ def run(
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return Done(folder, key, cached=False, duration_s=time.monotonic() - start)
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Remove what processes left behind that were killed while they did this step."""
+    for partial in folder.parent.glob(f"{folder.name}.partial-*"):
+        pid = partial.name.rpartition("-")[2]
+        if pid == str(os.getpid()) or not Path("/proc", pid).exists():
+            shutil.rmtree(partial, ignore_errors=True)
 
 
 def _complete(partial: Path, folder: Path) -> None:

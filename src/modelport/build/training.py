@@ -154,11 +154,18 @@ class _Batches:
         self._random = torch.Generator().manual_seed(training.seed)
 
     def __len__(self) -> int:
-        return max(1, -(-len(self._targets) // self._size))
+        return len(self._split(torch.arange(len(self._targets))))
+
+    def _split(self, order: torch.Tensor) -> list[torch.Tensor]:
+        parts = list(torch.split(order, self._size))
+        # Batch normalization cannot learn from one item alone: it joins the batch before it.
+        if len(parts) > 1 and len(parts[-1]) == 1:
+            parts[-2:] = [torch.cat(parts[-2:])]
+        return parts
 
     def __iter__(self) -> Any:
         order = torch.randperm(len(self._targets), generator=self._random)
-        for chosen in torch.split(order, self._size):
+        for chosen in self._split(order):
             inputs = tuple(array[chosen] for array in self._inputs)
             if self._augment is not None:
                 inputs = tuple(self._augment(tensor) for tensor in inputs)

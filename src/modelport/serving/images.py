@@ -54,14 +54,14 @@ def decode(content: bytes) -> np.ndarray:
     try:
         image = Image.open(io.BytesIO(content))
         if image.width * image.height > MAX_PIXELS:
-            raise BadItemError(
-                f"the image has {image.width} × {image.height} pixels; {MAX_PIXELS:,} is the most"
-            )
+            raise BadItemError(_too_large(f"{image.width} × {image.height} pixels"))
         # Lets the JPEG decoder skip detail that would be thrown away below.
         image.draft("L", (_ANALYSIS_SIDE * 2, _ANALYSIS_SIDE * 2))
         return np.asarray(_grey(ImageOps.exif_transpose(image)))
-    except (UnidentifiedImageError, Image.DecompressionBombError) as error:
+    except UnidentifiedImageError as error:
         raise BadItemError(_not_an_image(content)) from error
+    except Image.DecompressionBombError as error:  # Pillow's own limit, at which it does not open
+        raise BadItemError(_too_large("far too many pixels")) from error
     except (OSError, SyntaxError, ValueError) as error:
         if isinstance(error, BadItemError):
             raise
@@ -130,6 +130,10 @@ def _unwrapped(content: bytes) -> bytes:
         return content
 
 
+def _too_large(has: str) -> str:
+    return f"the image has {has}; {MAX_PIXELS:,} pixels is the most"
+
+
 def _not_an_image(content: bytes) -> str:
     if not content:
         return "the image is empty (0 bytes)"
@@ -138,20 +142,22 @@ def _not_an_image(content: bytes) -> str:
 
 
 def _grey(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I") or image.mode == "F":
+        return _eight_bits(image)
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         image = image.convert("RGBA")
         sheet = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(sheet, image)
-    if image.mode.startswith("I") or image.mode == "F":
-        return _eight_bits(image)
     return image.convert("L")
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
-    """Scale 16 and 32 bit grey to 8; Pillow's own conversion clips instead."""
+    """Scale 16 and 32 bit grey to 8, transparency on white; Pillow's own conversion clips."""
     values = np.asarray(image, dtype=np.float64)
     top = 65535.0 if values.max(initial=0.0) > 255 else 255.0
-    return Image.fromarray(np.clip(values * (255.0 / top), 0, 255).astype(np.uint8))
+    grey = np.clip(np.nan_to_num(values) * (255.0 / top), 0, 255).astype(np.uint8)
+    grey[values == image.info.get("transparency")] = 255
+    return Image.fromarray(grey)
 
 
 def _shrunk(grey: np.ndarray) -> np.ndarray:

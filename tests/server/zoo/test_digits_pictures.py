@@ -15,19 +15,19 @@ from modelport.runtime.server import Server
 COUNT = 250
 BATCH = 50
 # Strokes are drawn this much finer than they are shown, which smooths their edges.
-FINE = 3
+FINE = 2
 
 Random = np.random.Generator
 Picture = Callable[[np.ndarray, Random], bytes]
 
 
-def strokes(ink: np.ndarray, side: int, brush: int = 0) -> Image.Image:
-    """The digit with crisp, smoothed edges: L[side, side], ink 255 on 0; ``brush`` widens it."""
-    large = Image.fromarray(ink).resize((side * FINE, side * FINE), Image.Resampling.BICUBIC)
-    large = large.filter(ImageFilter.GaussianBlur(side * FINE / 56))
-    crisp = large.point(lambda value: 255 * (value > 110))
-    if brush:
-        crisp = crisp.filter(ImageFilter.MaxFilter(2 * brush * FINE + 1))
+def strokes(ink: np.ndarray, side: int, *, boldness: int = 0) -> Image.Image:
+    """The digit with crisp, smoothed edges: L[side, side], ink 255 on 0."""
+    middle = 4 * ink.shape[0]
+    soft = Image.fromarray(ink).resize((middle, middle), Image.Resampling.BICUBIC)
+    soft = soft.filter(ImageFilter.GaussianBlur(2 + boldness / 2))
+    large = soft.resize((side * FINE, side * FINE), Image.Resampling.BICUBIC)
+    crisp = large.point(lambda value: 255 * (value > 110 - 20 * boldness))
     return crisp.resize((side, side), Image.Resampling.BOX)
 
 
@@ -50,7 +50,7 @@ def encoded(picture: Image.Image, form: str, **options: object) -> bytes:
 def drawing(ink: np.ndarray, random: Random, *, light: bool, form: str) -> bytes:
     """A thick brush on a canvas of a paint program, in two colours."""
     side = int(random.integers(200, 420))
-    glyph = strokes(ink, side, brush=int(random.integers(1, 4)))
+    glyph = strokes(ink, side, boldness=int(random.integers(0, 3)))
     mask = somewhere(glyph, side + int(random.integers(10, 300)), side + 20, random)
     dark_colour, light_colour = random.integers(0, 70, 3), random.integers(215, 256, 3)
     pen, sheet = (light_colour, dark_colour) if light else (dark_colour, light_colour)

@@ -53,9 +53,7 @@ def test_a_file_is_no_version(model: ModelFolder) -> None:
         ("version_policy { specific { versions: [ 4 ] } }", []),
     ],
 )
-def test_the_policy_chooses_what_serves(
-    model: ModelFolder, policy: str, served: list[int]
-) -> None:
+def test_the_policy_chooses_what_serves(model: ModelFolder, policy: str, served: list[int]) -> None:
     assert configured(model, policy).served_versions() == served
 
 

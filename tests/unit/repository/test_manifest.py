@@ -98,9 +98,7 @@ def test_a_missing_manifest_says_that_the_version_was_never_proven(tmp_path: Pat
         ({"files": [{"path": "a", "size_bytes": -1, "sha256": "0" * 64}]}, "files.0.size_bytes"),
     ],
 )
-def test_a_wrong_field_is_named(
-    version_dir: Path, change: dict[str, object], field: str
-) -> None:
+def test_a_wrong_field_is_named(version_dir: Path, change: dict[str, object], field: str) -> None:
     path = version_dir / "manifest.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
     with pytest.raises(IntegrityError) as caught:

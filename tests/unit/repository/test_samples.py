@@ -48,9 +48,7 @@ def test_every_datatype_of_the_specification_is_covered_here() -> None:
 
 
 @pytest.mark.parametrize("datatype", DTYPES)
-def test_arrays_survive_to_the_bit(
-    datatype: str, tmp_path_factory: pytest.TempPathFactory
-) -> None:
+def test_arrays_survive_to_the_bit(datatype: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.mktemp("samples") / "samples.json"
 
     @settings(deadline=None, max_examples=50)

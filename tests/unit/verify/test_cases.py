@@ -79,9 +79,7 @@ def test_items_with_other_inputs_are_never_in_one_batch() -> None:
         assert len(request.inputs) == 1
 
 
-@pytest.mark.parametrize(
-    ("megabytes", "largest"), [(0.01, 64), (1, 4), (3, 3), (20, 3)]
-)
+@pytest.mark.parametrize(("megabytes", "largest"), [(0.01, 64), (1, 4), (3, 3), (20, 3)])
 def test_large_items_travel_in_small_batches(megabytes: float, largest: int) -> None:
     """At most 4 MiB a request, but batches of 3 are always among them."""
     item = Sample({"x": np.zeros(int(megabytes * (1 << 20)), np.uint8)})
