@@ -122,13 +122,15 @@ def _lock(file: TextIO) -> None:
 
 def _make(folder: Path) -> int:
     start = time.monotonic()
-    if folder.exists() and _mark(folder) is None:
+    # One that was made by hand, as the README says, is taken over; anything else is not touched.
+    by_hand = _mark(folder) is None and _is_environment(folder)
+    if folder.exists() and _mark(folder) is None and not by_hand:
         return _fail(
-            f"{folder} is there, and make did not make it",
+            f"{folder} is there, and is no virtual environment of this Python",
             f"remove it, or keep it and choose another: make VENV={folder.name}-make",
         )
     log = folder / "install.log"
-    kept = (_mark(folder) or "").startswith(_identity() + " ")
+    kept = by_hand or (_mark(folder) or "").startswith(_identity() + " ")
     if not kept:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
@@ -143,6 +145,16 @@ def _make(folder: Path) -> int:
     (folder / MARK).write_text(key)
     _say(f"installed in {time.monotonic() - start:.0f} s")
     return 0
+
+
+def _is_environment(folder: Path) -> bool:
+    """Tell whether the folder is a virtual environment of this interpreter's version."""
+    try:
+        lines = (folder / "pyvenv.cfg").read_text().splitlines()
+    except OSError:
+        return False
+    settings = dict(line.split(" = ", 1) for line in lines if " = " in line)
+    return settings.get("version") == "{}.{}.{}".format(*sys.version_info[:3])
 
 
 def _commands(folder: Path, new: bool) -> list[list[str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+import venv
 from pathlib import Path
 from types import ModuleType
 
@@ -57,6 +58,20 @@ def test_an_interrupted_one_is_made_anew_from_nothing(
     assert (folder / "made-by-make").read_text() == environment._key(folder)
 
 
+def test_one_that_was_made_by_hand_is_taken_over(
+    environment: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "env"
+    venv.create(folder)
+    (folder / "kept").write_text("")
+    commands: list[list[str]] = []
+    monkeypatch.setattr(environment, "_run", lambda command, *_: commands.append(command))
+    assert run(environment, folder, monkeypatch) == 0
+    assert all("venv" not in command[1:3] for command in commands)
+    assert (folder / "kept").exists()
+    assert (folder / "made-by-make").read_text() == environment._key(folder)
+
+
 def test_a_failed_installation_is_not_taken_for_a_finished_one(
     environment: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -75,7 +90,7 @@ def test_a_folder_that_make_did_not_make_is_kept(
 ) -> None:
     (tmp_path / "mine").write_text("")
     assert run(environment, tmp_path, monkeypatch) == 1
-    assert "make did not make it" in capsys.readouterr().err
+    assert "is no virtual environment of this Python" in capsys.readouterr().err
     assert (tmp_path / "mine").exists()
 
 

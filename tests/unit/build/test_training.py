@@ -130,7 +130,7 @@ def test_mean_squared_error() -> None:
     dataset = Dataset.split({"x": x}, 3 * x, stratify=False)
     net = nn.Linear(1, 1)
     history = training.fit(
-        net, dataset, Training(epochs=60, learning_rate=0.1, loss="mse"), ["x"]
+        net, dataset, Training(epochs=60, learning_rate=0.5, loss="mse"), ["x"]
     )
     assert history.validation_loss < 0.1
 
