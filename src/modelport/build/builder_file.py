@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from modelport.build import index, loader, proof, provenance, sources, steps
-from modelport.build.candidates import Candidate, onnx_files, source_file
+from modelport.build.candidates import Candidate, config_of, onnx_files, source_file
 from modelport.build.loader import Builder
 from modelport.build.references import References, drawn_samples
 from modelport.build.sources import Fetched
@@ -44,7 +44,7 @@ def build_models(
 ) -> list[Built]:
     """Take what a builder declares, from wherever it was loaded, the whole way."""
     publish.finish(repository.path)
-    work = _Work(builder, repository, listener)
+    work = _Work(builder, repository, listener, keep_edits)
     candidates = [work.candidate(model) for model in builder.models]
     published = {c.model.name: c.published(repository) for c in candidates}
     new = [c for c in candidates if published[c.model.name] is None]
@@ -63,10 +63,13 @@ def _weights_unseen(model: Model) -> bool:
 class _Work:
     """The steps of one builder file up to its candidates."""
 
-    def __init__(self, builder: Builder, repository: Repository, listener: Listener) -> None:
+    def __init__(
+        self, builder: Builder, repository: Repository, listener: Listener, keep_edits: bool
+    ) -> None:
         self._builder = builder
         self._repository = repository
         self._listener = listener
+        self._keep_edits = keep_edits
         self._networks: dict[str, NetworkBuild] = {}
         self._keys: dict[str, str] = {}
         self._references = References(builder, lambda m: self._networks[m.name].network)
@@ -82,6 +85,7 @@ class _Work:
         candidate = Candidate(
             builder=self._builder,
             model=model,
+            config=config_of(model, self._repository, keep_edits=self._keep_edits),
             cases=Samples.read(cases.folder / "samples.json"),
             cases_key=cases.key,
             files=self._files(model, network),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -13,7 +14,7 @@ import numpy as np
 from modelport.build import provenance
 from modelport.build.loader import Builder
 from modelport.errors import BuilderError, ConfigError, IntegrityError
-from modelport.repository import digests, edits, onnx_graph
+from modelport.repository import digests, edits, onnx_graph, pbtxt
 from modelport.repository.layout import CONFIG, ModelFolder, Repository
 from modelport.repository.manifest import (
     BuilderEntry,
@@ -28,6 +29,7 @@ from modelport.repository.manifest import (
 from modelport.repository.publish import Move
 from modelport.repository.samples import FILE_NAME as SAMPLES
 from modelport.repository.samples import Case, Samples
+from modelport.spec.config import ModelConfig
 from modelport.spec.model import Model, OnnxModel, label_file
 from modelport.verify.parity import Parity
 
@@ -43,6 +45,7 @@ class Candidate:
     Args:
         builder: the file that declares it.
         model: the declaration.
+        config: what config.pbtxt will say, but for the versions that serve.
         cases: requests and expected answers of its proof.
         files: name in the version folder to the file on disk (``model.onnx``, …).
         data: data sources, for the manifest.
@@ -54,6 +57,7 @@ class Candidate:
 
     builder: Builder
     model: Model
+    config: ModelConfig
     cases: Samples
     cases_key: str
     files: dict[str, Path]
@@ -72,7 +76,7 @@ class Candidate:
         """
         return digests.of_value(
             {
-                "config": repr(self.model.config()),
+                "config": repr(self.config),
                 "files": {name: digests.of_file(path) for name, path in self.files.items()},
                 "cases": "" if self.model.kind == "onnx" else self.cases_key,
                 "tolerance": asdict(self.model.tolerance),
@@ -86,21 +90,22 @@ class Candidate:
         return self.model.kind == "python"
 
     def published(self, repository: Repository) -> int | None:
-        """Find the version that this candidate was published as, if its files are as they were."""
+        """Give the newest version if it is this candidate, with its files as they were.
+
+        Older versions do not count: by Triton's default policy the newest serves, so
+        going back to an earlier state publishes it again.
+        """
         folder = repository.folder(self.model.name)
-        if not folder.path.is_dir():
+        versions = folder.versions() if folder.path.is_dir() else []
+        if not versions or versions[-1] not in folder.proven_versions():
             return None
-        key = self.key
-        for version in reversed(folder.proven_versions()):
-            try:
-                manifest = folder.manifest(version)
-            except IntegrityError:
-                continue
-            if manifest.build_key == key and not manifest.changed_files(
-                folder.version_dir(version)
-            ):
-                return version
-        return None
+        newest = versions[-1]
+        try:
+            manifest = folder.manifest(newest)
+        except IntegrityError:
+            return None
+        same = manifest.build_key == self.key
+        return newest if same and not manifest.changed_files(folder.version_dir(newest)) else None
 
     def next_version(self, repository: Repository) -> int:
         """Choose the version to publish as."""
@@ -209,6 +214,17 @@ class Candidate:
             for file in texts
             if not _same(file, current.path / file.name)
         ]
+
+
+def config_of(model: Model, repository: Repository, *, keep_edits: bool) -> ModelConfig:
+    """Say what config.pbtxt will hold: what the builder says, or hand edits that are kept.
+
+    Which versions serve is left out: promotion decides that, and no proof depends on it.
+    """
+    path = repository.folder(model.name).config_path
+    if keep_edits and path.is_file() and edits.hand_edited(path):
+        return dataclasses.replace(pbtxt.read(path), version_policy=None)
+    return model.config()
 
 
 def onnx_files(builder: Builder, model: OnnxModel) -> dict[str, Path]:

@@ -95,7 +95,7 @@ def digits(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         ``glyph`` float32[batch, 1, 28, 28].
 
     Raises:
-        BadItemError: an item is no image, or both or neither input was given.
+        BadItemError: an item is no image or an empty sheet, or both or neither input was given.
     """
     if ("image" in inputs) == ("pixels" in inputs):
         raise BadItemError("send either `image` (a file's bytes) or `pixels` (uint8 grey values)")
@@ -117,7 +117,11 @@ def _decoded_item(index: int, content: bytes) -> np.ndarray:
 def _glyph_of_item(index: int, grey: np.ndarray) -> np.ndarray:
     if grey.size == 0:
         raise BadItemError(f"the image has no pixels (shape {list(grey.shape)})", item=index)
-    return digit(grey)
+    glyph = digit(grey)
+    if not glyph.any():
+        # A network names a digit for anything, and is sure of it: 0.96 for a white sheet.
+        raise BadItemError("nothing is drawn in the image: it has one shade only", item=index)
+    return glyph
 
 
 def _unwrapped(content: bytes) -> bytes:

@@ -104,8 +104,8 @@ def test_drawings_are_read(
     def make(ink: np.ndarray, random: Random) -> bytes:
         return drawing(ink, random, light=light, form=form)
 
-    assert accuracy(grpc, unseen, make, seed=1) >= 0.96
+    assert accuracy(grpc, unseen, make, seed=2 * light + (form == "PNG")) >= 0.96
 
 
 def test_photographs_are_read(grpc: Client, unseen: tuple[np.ndarray, np.ndarray]) -> None:
-    assert accuracy(grpc, unseen, photograph, seed=2) >= 0.95
+    assert accuracy(grpc, unseen, photograph, seed=4) >= 0.95

@@ -118,7 +118,7 @@ def generated_rest(endpoints: Endpoints, model: str, inputs: Arrays) -> Arrays:
 
 
 def _values(output: Any) -> Any:
-    data = getattr(output.data, "root", output.data)
+    data = output.data.__root__
     if output.datatype != "BYTES":
         return data
     # Its element type is a union that tries float first: the text "7" arrives as 7.0.

@@ -27,8 +27,19 @@ class Function(nn.Module):
         super().__init__()
         self.function = function
 
-    def forward(self, *tensors: torch.Tensor) -> Any:
-        return self.function(*tensors)
+    def forward(self, x: torch.Tensor) -> Any:
+        return self.function(x)
+
+
+class Weighed(nn.Module):
+    """float32[batch, length, 2] and a weight to a total per item and three scores per token."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(2, 3)
+
+    def forward(self, tokens: torch.Tensor, weight: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return tokens.sum(dim=(1, 2))[:, None] * weight, self.layer(tokens)
 
 
 def declared(*outputs: Tensor, inputs: tuple[Tensor, ...] = (X,), **more: Any) -> TorchModel:
@@ -108,12 +119,11 @@ def agree(model: TorchModel, network: nn.Module, path: Path, inputs: dict[str, A
 
 def test_the_first_choice_with_dimensions_that_vary(tmp_path: Path) -> None:
     model = declared(
-        out(name="total"),
+        out(1, name="total"),
         out(-1, 3, name="scores"),
         inputs=(Tensor("tokens", "FP32", (-1, 2)), Tensor("weight", "FP32", (1,))),
     )
-    layer = nn.Linear(2, 3)
-    network = Function(lambda tokens, weight: (tokens.sum(dim=(1, 2)) * weight[:, 0], layer(tokens)))
+    network = Weighed()
     done = export.export(model, network.eval(), tmp_path / "model.onnx")
     assert (done.exporter, done.reason) == ("dynamo", "")
     found = shapes(tmp_path / "model.onnx")
