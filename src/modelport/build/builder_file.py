@@ -19,7 +19,7 @@ from modelport.build.loader import Builder
 from modelport.build.references import References, drawn_samples
 from modelport.build.sources import Fetched
 from modelport.build.steps import Built, Done, Listener, Progress, Report
-from modelport.errors import BuilderError, GateError, LoadError
+from modelport.errors import BuilderError, GateError, LoadError, ModelportError
 from modelport.repository import digests, publish
 from modelport.repository.layout import Repository
 from modelport.repository.samples import Samples
@@ -168,6 +168,8 @@ class _Work:
         assert model.samples is not None
         try:
             samples = model.samples(*(file.path for file in fetched))
+        except ModelportError:
+            raise
         except Exception as error:  # the user's code may raise anything; it is reported as theirs
             raise BuilderError(
                 f"{self._builder.path}: model {model.name!r}: `samples` failed:"

@@ -17,7 +17,7 @@ from modelport.build.dataset import Dataset
 from modelport.build.loader import Builder
 from modelport.build.sources import Fetched
 from modelport.build.steps import Done, Listener, Progress, Report
-from modelport.errors import BuilderError, DataError, GateError, ParityError
+from modelport.errors import BuilderError, DataError, GateError, ModelportError, ParityError
 from modelport.repository.manifest import Metrics
 from modelport.repository.samples import Samples
 from modelport.spec.model import Gate, TorchModel, Training
@@ -60,6 +60,8 @@ class NetworkBuild:
         assert self.model.data is not None
         try:
             dataset = self.model.data(*(file.path for file in self.fetched))
+        except ModelportError:
+            raise
         except Exception as error:  # the user's code may raise anything; it is reported as theirs
             raise DataError(
                 f"{self.builder.path}: model {self.model.name!r}: `data` failed:"

@@ -121,5 +121,13 @@ def _items(path: Path, graph: OnnxGraph, batch: int) -> list[Sample]:
         )
     if not batch:
         return [Sample(arrays)]
-    count = min(map(len, arrays.values()))
+    lengths = {name: len(array) if array.ndim else 0 for name, array in arrays.items()}
+    count = min(lengths.values())
+    if not count or count != max(lengths.values()):
+        raise DataError(
+            f"{path}: holds {', '.join(f'{n} items of {name}' for name, n in lengths.items())};"
+            " expected the same number of each, one or more",
+            next_step="stack the items along the first dimension",
+            path=path,
+        )
     return [Sample({name: array[i] for name, array in arrays.items()}) for i in range(count)]

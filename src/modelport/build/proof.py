@@ -101,9 +101,15 @@ def _prove_one(server: Server, candidate: Candidate, stage: Path) -> Parity:
         f"model {model.name!r}: answers through the server differ from the reference in"
         f" {len(found.problems)} of {found.requests} requests (tolerance"
         f" {model.tolerance.absolute:g} + {model.tolerance.relative:g} · |expected|)\n{shown}",
-        cause="the model mixes items of a batch, or the tolerance is too strict",
+        cause=_cause(found.problems),
         next_step=f"nothing is published; what was staged is kept in {stage}",
         model=model.name,
         problems=found.problems,
         stage=stage,
     )
+
+
+def _cause(problems: Sequence[str]) -> str:
+    if all("no answer: " in problem for problem in problems):
+        return "the model's code raises an exception; the server's answers show it"
+    return "the model mixes items of a batch, or the tolerance is too strict"

@@ -7,6 +7,7 @@ and ends the process with its exit code.
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -82,11 +83,20 @@ class LazyGroup(click.Group):
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="modelport")
-@click.option("-v", "--verbose", is_flag=True, help="Show a traceback below an error.")
+@click.option("-v", "--verbose", is_flag=True, help="Show the log, and tracebacks of errors.")
 @click.pass_context
 def command(ctx: click.Context, verbose: bool) -> None:
     """Serve PyTorch models from a verified, versioned Triton model repository."""
     ctx.obj = Output(verbose=verbose)
+    _log(verbose)
+
+
+def _log(verbose: bool) -> None:
+    """Keep the library's log off the terminal, whose words are the commands' own, unless asked."""
+    handler = logging.StreamHandler() if verbose else logging.NullHandler()
+    logger = logging.getLogger("modelport")
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
 
 
 def main() -> NoReturn:

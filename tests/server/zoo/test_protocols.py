@@ -121,7 +121,7 @@ def _values(output: Any) -> Any:
     data = output.data.__root__
     if output.datatype != "BYTES":
         return data
-    # Its element type is a union that tries float first: the text "7" arrives as 7.0.
+    # The same union as below: the text "7" arrives as 7.0.
     return [value if isinstance(value, str) else f"{value:g}" for value in data]
 
 
@@ -164,6 +164,16 @@ WAYS: dict[str, Ask] = {
 }
 
 
+# Its element type is a union that tries float first, so it cannot send an integer tensor:
+# 7 leaves as 7.0, which Triton refuses.
+WITHOUT_INTEGERS = {"open-inference REST"}
+
+
+def askable(way: str, case: Case) -> bool:
+    integers = any(np.issubdtype(array.dtype, np.integer) for array in case.inputs.values())
+    return way not in WITHOUT_INTEGERS or not integers
+
+
 @pytest.mark.parametrize("way", WAYS)
 def test_every_public_model_answers_the_same_by_every_way(
     server: Server, repository: Repository, cases: dict[str, list[Case]], way: str
@@ -172,7 +182,7 @@ def test_every_public_model_answers_the_same_by_every_way(
     for model, asked in cases.items():
         manifest = repository.model(model).manifest(int(server.versions[model]))
         bound = Tolerance(manifest.proof.tolerance.absolute, manifest.proof.tolerance.relative)
-        for case in asked[:3]:
+        for case in [case for case in asked if askable(way, case)][:4]:
             got = WAYS[way](server.endpoints, model, case.inputs)
             reference = modelport_grpc(server.endpoints, model, case.inputs)
             assert set(got) == set(reference) == set(case.outputs)

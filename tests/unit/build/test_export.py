@@ -74,7 +74,13 @@ class TestCheckOutputs:
             ((out(4),), lambda x: x.double(), "outputs[0] (y).datatype", "FP32", "torch.float64"),
             ((out(3),), lambda x: x, "outputs[0] (y).dims", "[3]", "[4]"),
             ((out(4),), lambda x: x[:, None], "outputs[0] (y).dims", "[4]", "[1, 4]"),
-            ((out(4), out(4, name="z")), lambda x: (x, x[:, :3]), "outputs[1] (z).dims", "[4]", "[3]"),
+            (
+                (out(4), out(4, name="z")),
+                lambda x: (x, x[:, :3]),
+                "outputs[1] (z).dims",
+                "[4]",
+                "[3]",
+            ),
             ((out(4),), lambda x: {"y": x}, "outputs[0] (y)", "a tensor", "dict"),
         ],
     )
@@ -184,7 +190,9 @@ def test_a_model_that_does_not_batch_has_fixed_dimensions(tmp_path: Path) -> Non
 
 def test_a_slimmed_graph_answers_as_before(tmp_path: Path) -> None:
     model = declared(out(2))
-    network = nn.Sequential(nn.Identity(), nn.Linear(4, 3), nn.ReLU(), nn.Dropout(), nn.Linear(3, 2))
+    network = nn.Sequential(
+        nn.Identity(), nn.Linear(4, 3), nn.ReLU(), nn.Dropout(), nn.Linear(3, 2)
+    )
     network.eval()
     source, target = tmp_path / "exported.onnx", tmp_path / "slim.onnx"
     export.export(model, network, source)
@@ -193,5 +201,3 @@ def test_a_slimmed_graph_answers_as_before(tmp_path: Path) -> None:
     for items in (1, 4):
         x = np.random.default_rng(items).normal(size=(items, 4)).astype(np.float32)
         agree(model, network, target, {"x": x})
-
-

@@ -119,9 +119,7 @@ def test_another_repository_is_another_entry(
     assert index.lookup(builder, Repository(moved)) is None
 
 
-def test_a_damaged_index_is_no_index(
-    stored: tuple[Path, Repository], cache_folder: Path
-) -> None:
+def test_a_damaged_index_is_no_index(stored: tuple[Path, Repository], cache_folder: Path) -> None:
     (entry,) = (cache_folder / "built").iterdir()
     for content in ("", entry.read_text()[:-9], "\x00"):
         entry.write_text(content)

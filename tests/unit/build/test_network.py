@@ -150,7 +150,12 @@ def test_a_network_that_does_not_fit_is_refused_before_training(write: Write) ->
         ("targets.astype(np.int64)", "targets + 3", BuilderError, "training failed: "),
         ("targets.astype(np.int64)", "targets + 0.5", BuilderError, "training failed: "),
         ("random.normal(size=(150, 2))", "np.nan", BuilderError, "never a finite number"),
-        ("gates=(", "evaluate=lambda o, t: 1 / 0, gates=(", BuilderError, "evaluation failed: Zero"),
+        (
+            "gates=(",
+            "evaluate=lambda o, t: 1 / 0, gates=(",
+            BuilderError,
+            "evaluation failed: Zero",
+        ),
         ("gates=(", "evaluate=lambda o, t: {'a': 'x'}, gates=(", BuilderError, "evaluation failed"),
     ],
 )

@@ -93,12 +93,14 @@ def test_another_wheel_than_the_pinned_one_is_refused(
 
 def test_a_member_that_the_wheel_lacks(source: Source, builder: Path) -> None:
     wrong = dataclasses.replace(source, member="tiny_data/trees.csv")
-    with pytest.raises(DataError, match="holds no file 'tiny_data/trees.csv'"):
+    with pytest.raises(DataError, match=r"holds no file 'tiny_data/trees.csv'"):
         sources.fetch(wrong, builder)
     assert sources.fetch(source, builder).path.is_file()
 
 
-def test_without_network_the_way_around_is_told(source: Source, builder: Path, wheels: Path) -> None:
+def test_without_network_the_way_around_is_told(
+    source: Source, builder: Path, wheels: Path
+) -> None:
     (wheels / FILE).unlink()
     with pytest.raises(DataError) as caught:
         sources.fetch(source, builder)

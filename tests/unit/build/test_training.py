@@ -129,9 +129,7 @@ def test_mean_squared_error() -> None:
     x = np.linspace(-1, 1, 60, dtype=np.float32)[:, None]
     dataset = Dataset.split({"x": x}, 3 * x, stratify=False)
     net = nn.Linear(1, 1)
-    history = training.fit(
-        net, dataset, Training(epochs=60, learning_rate=0.5, loss="mse"), ["x"]
-    )
+    history = training.fit(net, dataset, Training(epochs=60, learning_rate=0.5, loss="mse"), ["x"])
     assert history.validation_loss < 0.1
 
 
@@ -151,7 +149,9 @@ class TestDataset:
 
     def test_the_seed_chooses(self) -> None:
         x = np.arange(60)
-        chosen = [Dataset.split({"x": x}, x % 3, seed=s).test.inputs["x"].tolist() for s in (0, 0, 1)]
+        chosen = [
+            Dataset.split({"x": x}, x % 3, seed=s).test.inputs["x"].tolist() for s in (0, 0, 1)
+        ]
         assert chosen[0] == chosen[1] != chosen[2]
 
     def test_map_changes_inputs_of_all_splits(self) -> None:
