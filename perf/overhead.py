@@ -321,8 +321,8 @@ def show(result: Mapping[str, Any]) -> None:
     default=Path("model_repository"),
     show_default=True,
 )
-@click.option("--rounds", type=click.IntRange(3, 50), default=9, show_default=True)
-@click.option("--calls", type=click.IntRange(50, MOST_CALLS), default=250, show_default=True)
+@click.option("--rounds", type=click.IntRange(3, 50), default=7, show_default=True)
+@click.option("--calls", type=click.IntRange(50, MOST_CALLS), default=200, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print one line of JSON.")
 def main(repository: Path, rounds: int, calls: int, as_json: bool) -> None:
     """Measure and show."""

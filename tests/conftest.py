@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import settings
+
+# Time never decides a test; these machines are shared.
+settings.register_profile("modelport", deadline=None)
+settings.load_profile("modelport")
 
 
 @pytest.fixture(autouse=True)

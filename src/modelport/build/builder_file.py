@@ -222,7 +222,8 @@ def _publish(
                 move
                 for candidate in candidates
                 for move in candidate.moves(stage, versions[candidate.model.name], repository)
-                if candidate in new or move.published.name == "config.pbtxt"
+                # Of an unchanged version, only the config and labels beside it may need writing.
+                if candidate in new or move.published.parent.name == candidate.model.name
             ]
             if moves:
                 publish.apply(repository.path, moves)

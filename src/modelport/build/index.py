@@ -13,7 +13,7 @@ from pathlib import Path
 from modelport.build import provenance
 from modelport.errors import IntegrityError
 from modelport.repository import digests
-from modelport.repository.layout import Repository
+from modelport.repository.layout import ModelFolder, Repository
 from modelport.runtime import cache
 
 # A change in any of these may change what a build gives.
@@ -46,7 +46,7 @@ def store(
         name: {
             "version": str(version),
             "build_key": repository.folder(name).manifest(version).build_key,
-            "config": digests.of_file(repository.folder(name).config_path),
+            "beside": _beside(repository.folder(name)),
         }
         for name, version in versions.items()
     }
@@ -70,8 +70,14 @@ def _digest(path: Path) -> str | None:
     return digests.of_file(path) if path.is_file() else None
 
 
+def _beside(folder: ModelFolder) -> str:
+    """Digest what lies beside the version folders: config.pbtxt and label files."""
+    files = sorted(path for path in folder.path.iterdir() if path.is_file())
+    return digests.of_value({path.name: digests.of_file(path) for path in files})
+
+
 def _stands(
-    repository: Repository, name: str, *, version: str, build_key: str, config: str
+    repository: Repository, name: str, *, version: str, build_key: str, beside: str
 ) -> bool:
     folder = repository.folder(name)
     version_dir = folder.version_dir(int(version))
@@ -79,5 +85,7 @@ def _stands(
         manifest = folder.manifest(int(version))
     except IntegrityError:
         return False
-    same = manifest.build_key == build_key and _digest(folder.config_path) == config
-    return same and not manifest.changed_files(version_dir, content=False)
+    # By Triton's default policy the newest serves, whoever published it.
+    newest = folder.versions()[-1] == int(version)
+    same = manifest.build_key == build_key and _beside(folder) == beside
+    return newest and same and not manifest.changed_files(version_dir, content=False)

@@ -28,10 +28,12 @@ def command(out: Output, names: tuple[str, ...], repository: Path, as_json: bool
     A first argument that is a folder is taken for the repository. Ends with
     exit code 1 when an error was found; warnings alone end with 0.
     """
-    from modelport.repository import doctor
+    from modelport.repository import doctor, publish
 
     if names and _is_repository(names[0], repository):
         repository, names = Path(names[0]), names[1:]
+    if (repository / publish.JOURNAL).is_file():
+        out.note("warning: a publication was cut short; the next build or serve finishes it")
     findings = doctor.check(repository, names=names or None)
     count = len(set(names)) if names else len(doctor.models(repository))
     if as_json:

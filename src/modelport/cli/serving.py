@@ -51,8 +51,11 @@ def serve(out: Output, service: Service, ready: Callable[[Server], bool]) -> Non
         UnhealthyRepositoryError: `doctor` found errors; nothing was started.
         RuntimeFault: tritonserver did not start, or ended by itself.
     """
+    from modelport.repository import publish
     from modelport.runtime.watchdog import Watchdog
 
+    # Half a publication, left by a crash, would look like a broken version.
+    publish.finish(service.repository)
     if service.doctor:
         _examine(out, service.repository, service.names)
     _warn_if_open(out, service.host)

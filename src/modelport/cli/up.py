@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -121,17 +121,18 @@ def _ask_all(out: Output, server: Server, names: Sequence[str], given: dict[str,
     return not given["once"]
 
 
-def _ask(folder: ModelFolder, clients: dict[str, Client]) -> list[Answer]:
+def _ask(folder: ModelFolder, clients: dict[str, Client]) -> Iterator[Answer]:
     from modelport.repository.samples import FILE_NAME, Samples
 
     version = folder.served_versions()[-1]
     manifest = folder.manifest(version)
     if not manifest.public:
-        return []
+        return
     cases = Samples.read(folder.version_dir(version) / FILE_NAME).cases
     titled = [case for case in cases if case.title] or cases[:3]
     tolerance = manifest.proof.tolerance
-    return [_answer(folder.name, case, clients, tolerance) for case in titled]
+    for case in titled:
+        yield _answer(folder.name, case, clients, tolerance)
 
 
 def _answer(model: str, case: Case, clients: dict[str, Client], bound: Any) -> Answer:

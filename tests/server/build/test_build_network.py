@@ -100,18 +100,19 @@ def test_the_life_of_a_model(workplace: Workplace) -> None:
     assert second["iris/2/model.onnx"] != second["iris/1/model.onnx"]
     assert workplace.model("iris").served_versions() == [2]
 
-    # The builder of before: its version is there, and proven.
+    # The builder of before: the newest version serves, so what it says is published again.
     builder.write_text(TINY)
-    (built,) = workplace.build()
-    assert (built.version, built.new) == (1, False)
-    assert workplace.content() == second
-
-    # A published file that is not what was proven is built again, as a new version.
-    damaged = workplace.repository / "iris" / "1" / "model.onnx"
-    damaged.write_bytes(damaged.read_bytes()[:-1])
     (built,) = workplace.build()
     assert (built.version, built.new) == (3, True)
     assert workplace.content()["iris/3/model.onnx"] == first["iris/1/model.onnx"]
+    assert workplace.model("iris").served_versions() == [3]
+
+    # A published file that is not what was proven is built again, as a new version.
+    damaged = workplace.repository / "iris" / "3" / "model.onnx"
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    (built,) = workplace.build()
+    assert (built.version, built.new) == (4, True)
+    assert workplace.content()["iris/4/model.onnx"] == first["iris/1/model.onnx"]
     assert workplace.staged() == []
 
     check_list(workplace)
@@ -152,14 +153,14 @@ def check_list(workplace: Workplace) -> None:
     (listed,) = json.loads(done.stdout)
     assert listed["name"] == "iris"
     assert listed["public"] is True
-    assert listed["versions"] == listed["proven_versions"] == [1, 2, 3]
-    assert listed["served_versions"] == [3]
+    assert listed["versions"] == listed["proven_versions"] == [1, 2, 3, 4]
+    assert listed["served_versions"] == [4]
     assert listed["metrics"]["accuracy"] >= 0.8
     assert listed["gates"] == {"accuracy": ">= 0.8"}
     assert listed["doc"] == "Names an iris by its measures."
     table = workplace.run(["models", "--repository", "repository"]).stdout
     assert "iris" in table
-    assert "1, 2, 3" in table
+    assert "1, 2, 3, 4" in table
 
 
 def test_up_asks_and_shows_the_answers(workplace: Workplace) -> None:
@@ -178,7 +179,7 @@ def test_up_asks_and_shows_the_answers(workplace: Workplace) -> None:
     assert "1 models proven: 1 built now, 0 unchanged" in done.stderr
 
 
-def test_a_label_file_that_was_deleted_comes_back(workplace: Workplace) -> None:
+def test_labels_are_brought_up_to_date(workplace: Workplace) -> None:
     workplace.builder("tiny", TINY)
     workplace.build()
     before = workplace.content()
@@ -186,6 +187,12 @@ def test_a_label_file_that_was_deleted_comes_back(workplace: Workplace) -> None:
     (built,) = workplace.build()
     assert not built.new
     assert workplace.content() == before
+
+    # Labels belong to no version: other names for the classes need no other weights.
+    workplace.builder("tiny", TINY.replace('"setosa"', '"Iris setosa"'))
+    workplace.build()
+    labels = workplace.repository / "iris" / "scores_labels.txt"
+    assert labels.read_text() == "Iris setosa\nversicolor\nvirginica\n"
 
 
 def test_a_missed_gate_publishes_nothing(workplace: Workplace) -> None:

@@ -27,6 +27,7 @@ def repository(tmp_path: Path) -> Repository:
     folder = tmp_path / "repository" / "tiny"
     (folder / "1").mkdir(parents=True)
     (folder / "config.pbtxt").write_text('name: "tiny"')
+    (folder / "y_labels.txt").write_text("yes\nno\n")
     (folder / "1" / "model.onnx").write_bytes(b"weights")
     publish(folder / "1")
     return Repository(tmp_path / "repository")
@@ -87,6 +88,8 @@ def test_what_was_never_built_is_not_found(repository: Repository, builder: Path
         ("data.csv", None),
         ("repository/tiny/config.pbtxt", 'name: "tiny" max_batch_size: 8'),
         ("repository/tiny/config.pbtxt", None),
+        ("repository/tiny/y_labels.txt", "yes\nmaybe\n"),
+        ("repository/tiny/y_labels.txt", None),
         ("repository/tiny/1/model.onnx", "weight"),
         ("repository/tiny/1/model.onnx", None),
         ("repository/tiny/1/manifest.json", "{}"),
@@ -108,6 +111,12 @@ def test_any_change_is_seen(
 def test_a_version_of_another_proof_is_seen(stored: tuple[Path, Repository]) -> None:
     builder, repository = stored
     publish(repository.folder("tiny").version_dir(1), build_key="2" * 64)
+    assert index.lookup(builder, repository) is None
+
+
+def test_a_newer_version_serves_instead(stored: tuple[Path, Repository]) -> None:
+    builder, repository = stored
+    (repository.path / "tiny" / "2").mkdir()
     assert index.lookup(builder, repository) is None
 
 

@@ -58,13 +58,21 @@ def test_the_size_does_not_matter(ink: np.ndarray, factor: int) -> None:
     # A glyph smaller than its box is drawn larger, which is a blur of another kind.
     assume(min(np.ptp(np.argwhere(ink), axis=0)) >= images.GLYPH_SIDE)
     large = np.asarray(Image.fromarray(ink).resize([s * factor for s in ink.shape[::-1]], 0))
-    one, other = digit(ink)[0], digit(large)[0]
-    shift = min(
+    one, other = blurred(digit(ink)[0]), blurred(digit(large)[0])
+    difference = min(
         np.abs(np.roll(other, (down, across), (0, 1)) - one).sum() / one.sum()
         for down in (-1, 0, 1)
         for across in (-1, 0, 1)
     )
-    assert shift < 0.4  # two different drawings: 1 to 2
+    # 20,000 random drawings gave 0.34 at most; two drawings that differ give about 1.
+    assert difference < 0.5
+
+
+def blurred(glyph: np.ndarray) -> np.ndarray:
+    """Average 3 by 3 neighbourhoods, so that an edge half a pixel off counts little."""
+    wide = np.pad(glyph, 1)
+    shifts = [(down, across) for down in range(3) for across in range(3)]
+    return sum(wide[d : d + SIDE, a : a + SIDE] for d, a in shifts) / 9
 
 
 @LAW
