@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import settings
+
+from modelport.build import pipeline
+from modelport.repository.layout import Repository
+
+ROOT = Path(__file__).parents[1]
 
 # Time never decides a test; these machines are shared.
 settings.register_profile("modelport", deadline=None)
@@ -15,3 +22,11 @@ def _no_settings_of_the_developer(monkeypatch: pytest.MonkeyPatch) -> None:
     """MODELPORT_CACHE stays: it holds tritonserver, which is fetched once."""
     for name in ("MODELPORT_URL", "NO_COLOR", "FORCE_COLOR", "COLUMNS"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="session")
+def zoo() -> Repository:
+    """This repository's models, all built; a build that is up to date does nothing."""
+    path = ROOT / "model_repository"
+    pipeline.build((), builders=ROOT / "builders", repository=path)
+    return Repository(path)

@@ -17,6 +17,9 @@ from pathlib import Path
 
 import pytest
 
+from modelport.repository.layout import Repository
+from modelport.repository.samples import Samples
+
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = ["docs/your-own-model.md", "docs/clients.md"]
 USUAL_PORTS = (8000, 8001, 8002)
@@ -199,17 +202,12 @@ def test_document_does_what_it_says(document: str, reader: Reader) -> None:
 
 
 @pytest.mark.slow
-def test_the_shortest_program_of_the_readme_runs(reader: Reader, tmp_path: Path) -> None:
-    """Asks the model that `make up` built a question of its own."""
-    from modelport.repository.layout import Repository
-    from modelport.repository.samples import Samples
-
-    repository = Repository(ROOT / "model_repository")
-    folder = repository.model("digits")
-    versions = folder.proven_versions()
-    if not versions:
-        pytest.skip("`digits` is not built here: make up ONCE=1")
-    cases = Samples.read(folder.version_dir(versions[-1]) / "samples.json").cases
+def test_the_shortest_program_of_the_readme_runs(
+    reader: Reader, zoo: Repository, tmp_path: Path
+) -> None:
+    """Asks the model that `make up` builds a question of its own."""
+    folder = zoo.model("digits")
+    cases = Samples.read(folder.version_dir(folder.versions()[-1]) / "samples.json").cases
     case = next(case for case in cases if "image" in case.inputs and case.truth)
     (tmp_path / "photo.png").write_bytes(case.inputs["image"].ravel()[0])
     shutil.copytree(ROOT / "clients", tmp_path / "clients")

@@ -10,7 +10,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from modelport.build import loader, pipeline, sources
+from modelport.build import loader, sources
 from modelport.client import Client
 from modelport.repository.layout import ModelFolder, Repository
 from modelport.repository.samples import FILE_NAME, Case, Samples
@@ -21,11 +21,8 @@ DIGITS = ROOT / "builders" / "digits.py"
 
 
 @pytest.fixture(scope="session")
-def repository() -> Repository:
-    """The repository with every model of it built; a build that is up to date does nothing."""
-    path = ROOT / "model_repository"
-    pipeline.build((), builders=ROOT / "builders", repository=path)
-    return Repository(path)
+def repository(zoo: Repository) -> Repository:
+    return zoo
 
 
 @pytest.fixture(scope="session")
