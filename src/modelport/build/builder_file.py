@@ -131,8 +131,9 @@ class _Work:
         """Make the requests of the proof with their expected answers."""
         trained = {name: network.trained.key for name, network in self._networks.items()}
         inputs = {
-            "builder": self._builder.fingerprint,
+            "builder": self._builder.fingerprint(model),
             "model": model.name,
+            "max_batch_size": model.max_batch_size,
             "data": [file.entry.sha256 for file in fetched],
             "trained": trained,
             "onnx": self._onnx_digests(),

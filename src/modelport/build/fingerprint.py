@@ -1,4 +1,4 @@
-"""Digests of Python code by what it does: comments, layout and unrelated definitions do not count."""
+"""Digests of Python code by what it says: comments, layout and unrelated code do not count."""
 
 from __future__ import annotations
 

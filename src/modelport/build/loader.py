@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import ast
 import dataclasses
 import difflib
-import hashlib
 import importlib
 import importlib.util
 import sys
@@ -19,6 +17,7 @@ from types import ModuleType
 from pydantic import ValidationError
 
 from modelport import spec
+from modelport.build import fingerprint
 from modelport.errors import BuilderError
 from modelport.repository import digests
 from modelport.spec.model import Ensemble, Model
@@ -36,15 +35,26 @@ class Builder:
     Attributes:
         path: the file.
         models: what it declares; the parts of an ensemble come before it.
-        fingerprint: digest of the code in the file and in what it imports from beside
-            it; comments and layout do not count.
         imports: files of the user's own that it imports, with their digests.
     """
 
     path: Path
     models: tuple[Model, ...]
-    fingerprint: str
     imports: Mapping[str, str]
+
+    def fingerprint(self, model: Model, *fields: str) -> str:
+        """Digest the code that fields of a declaration depend on, or the whole file without any.
+
+        Files that the builder imports from beside it always count.
+        """
+        own = fingerprint.of_fields(self.path, model.name, fields) if fields else self._whole
+        return digests.of_value([own, sorted(self.imports.values())])
+
+    @property
+    def _whole(self) -> str:
+        if self.path.suffix == ".py":
+            return fingerprint.of_file(self.path)
+        return digests.of_file(self.path)
 
     def model(self, name: str) -> Model:
         """Find a model by its name."""
@@ -71,7 +81,7 @@ def load(path: Path) -> Builder:
         module = _execute(path)
         models = _declared(path, module)
         imports = _own_imports(imported())
-    return Builder(path, models, _fingerprint(path, imports), imports)
+    return Builder(path, models, imports)
 
 
 @contextmanager
@@ -94,12 +104,6 @@ def _beside(folder: Path) -> Iterator[Callable[[], set[str]]]:
 def _lies_in(folder: Path, module: ModuleType) -> bool:
     file = getattr(module, "__file__", None)
     return bool(file) and Path(str(file)).is_relative_to(folder)
-
-
-def code_digest(path: Path) -> str:
-    """Digest a Python file by its syntax tree, so that comments and layout do not count."""
-    tree = ast.dump(ast.parse(path.read_text(encoding="utf-8")))
-    return hashlib.sha256(tree.encode()).hexdigest()
 
 
 def _execute(path: Path) -> ModuleType:
@@ -238,8 +242,3 @@ def _own_imports(names: set[str]) -> dict[str, str]:
         if not installed and not path.is_relative_to(Path(sys.base_prefix)):
             files[str(path)] = digests.of_file(path)
     return files
-
-
-def _fingerprint(path: Path, imports: Mapping[str, str]) -> str:
-    parts = [code_digest(path), *(digest for _, digest in sorted(imports.items()))]
-    return hashlib.sha256("".join(parts).encode()).hexdigest()

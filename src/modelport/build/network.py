@@ -24,6 +24,8 @@ from modelport.spec.model import Gate, TorchModel, Training
 from modelport.verify import in_process
 from modelport.verify.parity import Parity
 
+# Fields of a declaration that the weights depend on; a change of any other keeps them.
+_TRAINED_BY = ("network", "data", "sources", "training", "inputs")
 _WEIGHTS = "weights.pt"
 _ONNX = "model.onnx"
 
@@ -102,7 +104,11 @@ class NetworkBuild:
         """Figures on the test split; ``None`` for a network without data."""
         if self.model.data is None:
             return None
-        inputs = {"train": self.trained.key, "library": provenance.library("build/evaluation.py")}
+        inputs = {
+            "train": self.trained.key,
+            "builder": self.builder.fingerprint(self.model, "data", "evaluate"),
+            "library": provenance.library("build/evaluation.py"),
+        }
         done = steps.run("evaluate", inputs, lambda _: self._evaluate())
         facts = done.facts()
         values = facts["values"]
@@ -116,6 +122,7 @@ class NetworkBuild:
         """The step that leaves the ONNX file as the exporter wrote it."""
         inputs = {
             "train": self.trained.key,
+            "tensors": repr((self.model.inputs, self.model.outputs, self.model.max_batch_size)),
             "library": provenance.library("build/export.py"),
             "versions": provenance.dependencies(),
         }
@@ -159,7 +166,7 @@ class NetworkBuild:
 
     def _key(self, *library: str) -> dict[str, object]:
         return {
-            "builder": self.builder.fingerprint,
+            "builder": self.builder.fingerprint(self.model, *_TRAINED_BY),
             "model": self.model.name,
             "data": [file.entry.sha256 for file in self.fetched],
             "library": provenance.library(*library),

@@ -60,8 +60,8 @@ def publish(
         )
     except ValidationError as error:
         raise invalid_field(file, error) from error
-    parts = [digests.of_file(file), digests.of_file(samples) if samples else ""]
-    builder = Builder(file, (model,), digests.of_value([*parts, batch, name]), {})
+    read = {str(samples): digests.of_file(samples)} if samples else {}
+    builder = Builder(file, (model,), read)
     (built,) = build_models(builder, Repository(repository), listener, keep_edits=False)
     return built
 
