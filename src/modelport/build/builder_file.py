@@ -19,7 +19,7 @@ from modelport.build.loader import Builder
 from modelport.build.references import References, drawn_samples
 from modelport.build.sources import Fetched
 from modelport.build.steps import Built, Done, Listener, Progress, Report
-from modelport.errors import BuilderError, GateError, LoadError, ModelportError
+from modelport.errors import BuilderError, GateError, LoadError
 from modelport.repository import digests, publish
 from modelport.repository.layout import Repository
 from modelport.repository.samples import Samples
@@ -167,17 +167,9 @@ class _Work:
 
     def _called(self, model: Model, fetched: list[Fetched]) -> Sequence[Sample]:
         assert model.samples is not None
-        try:
+        mend = "mend the function that makes the samples"
+        with self._builder.blamed(model, "`samples`", mend):
             samples = model.samples(*(file.path for file in fetched))
-        except ModelportError:
-            raise
-        except Exception as error:  # the user's code may raise anything; it is reported as theirs
-            raise BuilderError(
-                f"{self._builder.path}: model {model.name!r}: `samples` failed:"
-                f" {type(error).__name__}: {error}",
-                next_step="mend the function that makes the samples",
-                model=model.name,
-            ) from error
         if not samples or not all(isinstance(sample, Sample) for sample in samples):
             raise BuilderError(
                 f"{self._builder.path}: model {model.name!r}: field 'samples': expected a function"

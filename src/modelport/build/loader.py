@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from modelport import spec
 from modelport.build import fingerprint
-from modelport.errors import BuilderError
+from modelport.errors import BuilderError, BuildError, ModelportError
 from modelport.repository import digests
 from modelport.spec.model import Ensemble, Model
 
@@ -55,6 +55,35 @@ class Builder:
         if self.path.suffix == ".py":
             return fingerprint.of_file(self.path)
         return digests.of_file(self.path)
+
+    @contextmanager
+    def blamed(
+        self,
+        model: Model,
+        what: str,
+        next_step: str,
+        *,
+        as_error: type[BuildError] = BuilderError,
+    ) -> Iterator[None]:
+        """Report what the builder's own code raises as its own, with file, model and place.
+
+        Args:
+            model: the declaration that the code belongs to.
+            what: the field or the step, as it begins the sentence "… failed".
+            next_step: what to mend.
+            as_error: class of the report.
+        """
+        try:
+            yield
+        except ModelportError:
+            raise
+        except Exception as error:  # the user's code may raise anything
+            raise as_error(
+                f"{self.path}: model {model.name!r}: {what} failed:"
+                f" {type(error).__name__}: {error}",
+                next_step=next_step,
+                model=model.name,
+            ) from error
 
     def model(self, name: str) -> Model:
         """Find a model by its name."""
@@ -182,10 +211,10 @@ def _fields_of(class_name: str) -> list[str]:
 def _declared(path: Path, module: ModuleType) -> tuple[Model, ...]:
     found = getattr(module, "models", None) or getattr(module, "model", None)
     models = (found,) if isinstance(found, Model) else found
-    if not isinstance(models, (tuple, list)) or not all(isinstance(m, Model) for m in models):
+    if not isinstance(models, (tuple, list)) or not all(_is_kind(m) for m in models):
         got = "nothing" if found is None else type(found).__name__
         raise BuilderError(
-            f"{path}: field 'model' or 'models': expected a TorchModel, PythonModel or Ensemble,"
+            f"{path}: field 'model' or 'models': expected a TorchModel, OnnxModel, PythonModel or Ensemble,"
             f" or a tuple of them; got {got}",
             next_step="end the file with `model = TorchModel(...)`",
             path=path,
@@ -195,6 +224,11 @@ def _declared(path: Path, module: ModuleType) -> tuple[Model, ...]:
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise BuilderError(f"{path}: two models are named {twice[0]!r}", path=path, field="name")
     return _parts_first(path, tuple(models))
+
+
+def _is_kind(declared: object) -> bool:
+    """Tell a TorchModel and its like from the plain Model, which is none."""
+    return isinstance(declared, Model) and type(declared) is not Model
 
 
 def _parts_first(path: Path, models: tuple[Model, ...]) -> tuple[Model, ...]:

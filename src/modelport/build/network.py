@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +16,7 @@ from modelport.build.dataset import Dataset
 from modelport.build.loader import Builder
 from modelport.build.sources import Fetched
 from modelport.build.steps import Done, Listener, Progress, Report
-from modelport.errors import BuilderError, DataError, GateError, ModelportError, ParityError
+from modelport.errors import BuilderError, DataError, GateError, ParityError
 from modelport.repository.manifest import Metrics
 from modelport.repository.samples import Samples
 from modelport.spec.model import Gate, TorchModel, Training
@@ -26,6 +25,7 @@ from modelport.verify.parity import Parity
 
 # Fields of a declaration that the weights depend on; a change of any other keeps them.
 _TRAINED_BY = ("network", "data", "sources", "training", "inputs")
+_MEND = "mend the network, the data or the functions that the builder names"
 _WEIGHTS = "weights.pt"
 _ONNX = "model.onnx"
 
@@ -60,17 +60,9 @@ class NetworkBuild:
     def dataset(self) -> Dataset:
         """The data, read and split; raises :class:`~modelport.errors.DataError`."""
         assert self.model.data is not None
-        try:
+        mend = "mend the function, or the file that it reads"
+        with self.builder.blamed(self.model, "`data`", mend, as_error=DataError):
             dataset = self.model.data(*(file.path for file in self.fetched))
-        except ModelportError:
-            raise
-        except Exception as error:  # the user's code may raise anything; it is reported as theirs
-            raise DataError(
-                f"{self.builder.path}: model {self.model.name!r}: `data` failed:"
-                f" {type(error).__name__}: {error}",
-                next_step="mend the function, or the file that it reads",
-                model=self.model.name,
-            ) from error
         self._check_dataset(dataset)
         assert isinstance(dataset, Dataset)
         return dataset
@@ -175,15 +167,9 @@ class NetworkBuild:
 
     def _new_network(self) -> Any:
         training.seed_everything(self.model.training.seed if self.model.training else 0)
-        try:
+        mend = "mend the function that makes the network"
+        with self.builder.blamed(self.model, "`network`", mend):
             network = self.model.network()
-        except Exception as error:  # the user's code may raise anything; it is reported as theirs
-            raise BuilderError(
-                f"{self.builder.path}: model {self.model.name!r}: `network` failed:"
-                f" {type(error).__name__}: {error}",
-                next_step="mend the function that makes the network",
-                model=self.model.name,
-            ) from error
         if not isinstance(network, torch.nn.Module):
             raise BuilderError(
                 f"{self.builder.path}: model {self.model.name!r}: field 'network': expected a"
@@ -202,7 +188,7 @@ class NetworkBuild:
         if settings is not None:
             names = [tensor.name for tensor in self.model.inputs]
             dataset = self.dataset
-            with self._as_the_builders("training"):
+            with self.builder.blamed(self.model, "training", _MEND):
                 history = training.fit(
                     network, dataset, settings, names, on_epoch=self._report_epoch
                 )
@@ -221,19 +207,6 @@ class NetworkBuild:
                 model=self.model.name,
                 field="training",
             )
-
-    @contextmanager
-    def _as_the_builders(self, doing: str) -> Iterator[None]:
-        """Report what the builder's network and functions raise as the builder's."""
-        try:
-            yield
-        except Exception as error:  # the user's code may raise anything
-            raise BuilderError(
-                f"{self.builder.path}: model {self.model.name!r}: {doing} failed:"
-                f" {type(error).__name__}: {error}",
-                next_step="mend the network, the data or the functions that the builder names",
-                model=self.model.name,
-            ) from error
 
     def _report_epoch(self, epoch: training.Epoch) -> None:
         text = f"epoch {epoch.number}, validation loss {epoch.validation_loss:.4f}"
@@ -262,7 +235,7 @@ class NetworkBuild:
         names = [tensor.name for tensor in self.model.inputs]
         network, test = self.network, self.dataset.test
         measure = self.model.evaluate or evaluation.classification
-        with self._as_the_builders("evaluation"):
+        with self.builder.blamed(self.model, "evaluation", _MEND):
             outputs = training.predict(network, test, names)
             values = measure(outputs, test.targets)
             figures = {name: float(value) for name, value in values.items()}

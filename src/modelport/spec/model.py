@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias, cast
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias, cast
 
 from pydantic import ConfigDict, Field, StringConstraints, model_validator
 from pydantic.dataclasses import dataclass
@@ -219,6 +219,9 @@ class Model:
         doc: one sentence for people who choose a model.
     """
 
+    # What lies in its version folders; each kind of model says.
+    kind: ClassVar[Kind]
+
     name: Name
     inputs: Annotated[tuple[Tensor, ...], Field(min_length=1)]
     outputs: Annotated[tuple[Tensor, ...], Field(min_length=1)]
@@ -238,11 +241,6 @@ class Model:
             if twice:
                 raise ValueError(f"{side} named more than once: {', '.join(twice)}")
         return self
-
-    @property
-    def kind(self) -> Kind:
-        """``onnx``, ``python`` or ``ensemble``: what lies in its version folders."""
-        raise NotImplementedError
 
     def config(self) -> ModelConfig:
         """Triton's model configuration of this model."""
@@ -300,6 +298,8 @@ class TorchModel(Model):
         gates: bounds that those figures must meet.
     """
 
+    kind: ClassVar[Kind] = "onnx"
+
     network: Callable[[], Any]
     data: Callable[..., Any] | None = None
     training: Training | None = None
@@ -311,11 +311,6 @@ class TorchModel(Model):
         if self.data is None and (self.training or self.gates):
             raise ValueError("training and gates need `data`")
         return self
-
-    @property
-    def kind(self) -> Kind:
-        """``onnx``."""
-        return "onnx"
 
     def _config_fields(self) -> dict[str, Any]:
         return super()._config_fields() | _onnxruntime(self.serving)
@@ -329,12 +324,9 @@ class OnnxModel(Model):
         file: the file; a relative path starts at the builder file's folder.
     """
 
-    file: Path
+    kind: ClassVar[Kind] = "onnx"
 
-    @property
-    def kind(self) -> Kind:
-        """``onnx``."""
-        return "onnx"
+    file: Path
 
     def _config_fields(self) -> dict[str, Any]:
         return super()._config_fields() | _onnxruntime(self.serving)
@@ -358,12 +350,9 @@ class PythonModel(Model):
             first) that gives named arrays: what ``model.py`` must answer.
     """
 
-    reference: Callable[[Tensors], Tensors]
+    kind: ClassVar[Kind] = "python"
 
-    @property
-    def kind(self) -> Kind:
-        """``python``."""
-        return "python"
+    reference: Callable[[Tensors], Tensors]
 
     def _config_fields(self) -> dict[str, Any]:
         return super()._config_fields() | {
@@ -388,12 +377,9 @@ class Step:
 class Ensemble(Model):
     """A graph of other models; its reference is the graph of their references."""
 
-    steps: Annotated[tuple[Step, ...], Field(min_length=1)]
+    kind: ClassVar[Kind] = "ensemble"
 
-    @property
-    def kind(self) -> Kind:
-        """``ensemble``."""
-        return "ensemble"
+    steps: Annotated[tuple[Step, ...], Field(min_length=1)]
 
     def _config_fields(self) -> dict[str, Any]:
         steps = tuple(
