@@ -88,4 +88,6 @@ def _stands(
     # By Triton's default policy the newest serves, whoever published it.
     newest = folder.versions()[-1] == int(version)
     same = manifest.build_key == build_key and _beside(folder) == beside
-    return newest and same and not manifest.changed_files(version_dir, content=False)
+    # Code is edited where it lies, perhaps without changing its size; weights are not.
+    edited = manifest.kind == "python"
+    return newest and same and not manifest.changed_files(version_dir, content=edited)

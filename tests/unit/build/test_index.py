@@ -19,6 +19,7 @@ from modelport.repository.manifest import (
     Proof,
     ToleranceEntry,
 )
+from modelport.spec.model import Kind
 
 
 @pytest.fixture
@@ -33,14 +34,14 @@ def repository(tmp_path: Path) -> Repository:
     return Repository(tmp_path / "repository")
 
 
-def publish(version_dir: Path, build_key: str = "1" * 64) -> None:
+def publish(version_dir: Path, build_key: str = "1" * 64, kind: Kind = "onnx") -> None:
     parity = ParityEntry(
         reference="torch", requests=1, batch_sizes=[1], worst_absolute=0.0, worst_relative=0.0
     )
     Manifest(
         model="tiny",
         version=1,
-        kind="onnx",
+        kind=kind,
         public=True,
         created=datetime(2026, 1, 1, tzinfo=timezone.utc),
         builder=BuilderEntry(path="builders/tiny.py", sha256="0" * 64),
@@ -111,6 +112,15 @@ def test_any_change_is_seen(
 def test_a_version_of_another_proof_is_seen(stored: tuple[Path, Repository]) -> None:
     builder, repository = stored
     publish(repository.folder("tiny").version_dir(1), build_key="2" * 64)
+    assert index.lookup(builder, repository) is None
+
+
+def test_code_of_the_same_size_is_looked_into(repository: Repository, builder: Path) -> None:
+    folder = repository.folder("tiny").version_dir(1)
+    publish(folder, kind="python")
+    index.store(builder, repository, {}, {"tiny": 1})
+    assert index.lookup(builder, repository) == {"tiny": 1}
+    (folder / "model.onnx").write_bytes(b"Weights")
     assert index.lookup(builder, repository) is None
 
 

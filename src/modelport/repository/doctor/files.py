@@ -53,7 +53,7 @@ def changed_file(subject: Subject) -> Iterator[Problem]:
                 field="",
                 expected=f"{entry.size_bytes} bytes, sha256 {entry.sha256[:12]}…",
                 got=got,
-                fix="restore the file, or publish what is there as a new version",
+                fix="restore the file, or run modelport build, which proves the model anew",
             )
 
 
