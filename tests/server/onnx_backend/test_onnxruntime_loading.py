@@ -178,7 +178,9 @@ def test_missing_weights_beside_the_model_fail_the_load(server, repository: Repo
     message = load_failure(server, "no_weights")
     assert f"{path}' ({path.stat().st_size} bytes) cannot be loaded" in message
     assert "model.onnx.data" in message
-    assert "external data" in message
+    # Python 3.10 is bound to ONNX Runtime 1.23, which only says what it cannot open.
+    newer = sys.version_info >= (3, 11)
+    assert ("external data" if newer else "No such file or directory") in message
 
 
 @pytest.mark.skipif(np.lib.NumpyVersion(np.__version__) < "2.0.0", reason="needs numpy 2 here")

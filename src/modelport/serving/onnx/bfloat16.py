@@ -18,6 +18,7 @@ import numpy as np
 from modelport.serving.onnx.environment import import_onnxruntime
 from modelport.serving.onnx.tensors import Array
 
+_NOTHING = np.zeros(0, np.float32)
 _ONNX_BFLOAT16 = 16  # TensorProto.DataType.BFLOAT16
 
 
@@ -38,7 +39,18 @@ def ort_value(array: Array) -> Any:
 
 def from_dlpack(tensor: Any) -> Array:
     """Copy a BF16 tensor that offers ``__dlpack__`` into a new ``uint16`` array."""
-    return bits(import_onnxruntime().OrtValue.from_dlpack(tensor))
+    value_type = import_onnxruntime().OrtValue
+    if hasattr(value_type, "from_dlpack"):
+        return bits(value_type.from_dlpack(tensor))
+    # Before 1.24, which Python 3.10 is bound to, only the inner type speaks DLPack.
+    inner = type(value_type.ortvalue_from_numpy(_NOTHING)._get_c_value())
+    return bits(inner.from_dlpack(tensor.__dlpack__(), False))
+
+
+def to_dlpack(array: Array) -> Any:
+    """Copy a ``uint16`` array of bit patterns into something that offers it as BF16 by DLPack."""
+    value = ort_value(array)
+    return value if hasattr(value, "__dlpack__") else value._get_c_value()
 
 
 def _window(value: Any, shape: tuple[int, ...]) -> Array:

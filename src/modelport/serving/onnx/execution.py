@@ -158,7 +158,7 @@ def _write_strings(write: Callable[[Array], Any], array: Array) -> Any:
 
 
 def _write_bf16(pb_utils: Any, name: str, array: Array) -> Any:
-    return pb_utils.Tensor.from_dlpack(name, bfloat16.ort_value(array))
+    return pb_utils.Tensor.from_dlpack(name, bfloat16.to_dlpack(array))
 
 
 def _write_scalar(write: Callable[[Array], Any], dims: tuple[int, ...], array: Array) -> Any:
