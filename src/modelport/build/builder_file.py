@@ -137,9 +137,7 @@ class _Work:
             "data": [file.entry.sha256 for file in fetched],
             "trained": trained,
             "onnx": self._onnx_digests(),
-            "library": provenance.library(
-                "serving/images.py", "serving/classes.py", "build/references.py", "verify/cases.py"
-            ),
+            "library": provenance.library("serving/*.py", "build/references.py", "verify/cases.py"),
         }
 
         def work(folder: Path) -> dict[str, object]:

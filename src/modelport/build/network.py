@@ -70,7 +70,9 @@ class NetworkBuild:
     @cached_property
     def trained(self) -> Done:
         """The step that leaves the trained weights."""
-        inputs = self._key("serving", "build/training.py", "build/dataset.py", "build/augment.py")
+        inputs = self._key(
+            "serving/*.py", "build/training.py", "build/dataset.py", "build/augment.py"
+        )
         if self.model.training is None:
             # Its weights come from a file that may change while the builder stays as it is.
             inputs |= {"weights": _weights_digest(self._new_network())}

@@ -17,8 +17,9 @@ _DEPENDENCIES = ("numpy", "onnx", "onnxruntime", "onnxscript", "onnxslim", "torc
 
 @cache
 def library(*parts: str) -> str:
-    """Digest the library's own files below ``parts`` (``"serving"``, ``"build/export.py"``, …)."""
-    files = [file for part in parts for file in _files(_PACKAGE / part)]
+    """Digest the library's own files: folders, files, or patterns such as ``serving/*.py``."""
+    found = {file for part in parts for path in _PACKAGE.glob(part) for file in _files(path)}
+    files = sorted(found)
     return digests.of_value({str(f.relative_to(_PACKAGE)): digests.of_file(f) for f in files})
 
 
