@@ -14,7 +14,7 @@ import socket
 import ssl
 from collections import deque
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 
 from geventhttpclient.response import HTTPParseError, HTTPResponse
 
@@ -22,7 +22,7 @@ from modelport import __version__
 from modelport.client import faults
 from modelport.client.faults import Call
 from modelport.client.url import Endpoint
-from modelport.errors import ClientError
+from modelport.errors import ClientError, ConnectionLostError
 
 _CHUNK_BYTES = 65536
 _FIRST_FINAL_STATUS = 200
@@ -55,6 +55,9 @@ class ConnectionPool:
     ) -> Response:
         """Send one request and read its answer, whatever its status is.
 
+        A server may close a kept connection just as it is used again, so a GET that such a
+        connection loses is sent once more, on a new one; a POST may have been carried out.
+
         Args:
             call: the call with its deadline.
             method: ``GET`` or ``POST``.
@@ -65,16 +68,12 @@ class ConnectionPool:
         Raises:
             ClientError: the leaf for what happened to the connection.
         """
-        connection = self._take(call)
-        try:
-            response = _exchange(
-                call, connection, self._write_head(method, path, body, header_size), body
-            )
-        except BaseException:
-            connection.close()
-            raise
-        self._give_back(connection, response)
-        return response
+        head = self._write_head(method, path, body, header_size)
+        kept = self._take_idle(call)
+        if kept:
+            with suppress(ConnectionLostError) if method == "GET" else nullcontext():
+                return self._use(call, kept, head, body)
+        return self._use(call, _open(call, self._endpoint, self._tls), head, body)
 
     def close(self) -> None:
         """Close the idle connections; those in use are closed when their answer is there."""
@@ -89,7 +88,16 @@ class ConnectionPool:
             f"Content-Length: {len(body)}\r\n\r\n"
         ).encode("latin-1")
 
-    def _take(self, call: Call) -> socket.socket:
+    def _use(self, call: Call, connection: socket.socket, head: bytes, body: bytes) -> Response:
+        try:
+            response = _exchange(call, connection, head, body)
+        except BaseException:
+            connection.close()
+            raise
+        self._give_back(connection, response)
+        return response
+
+    def _take_idle(self, call: Call) -> socket.socket | None:
         if self._closed:
             raise faults.closed(call)
         if self._pid != os.getpid():  # after a fork the sockets are the parent's
@@ -102,7 +110,7 @@ class ConnectionPool:
             if _is_quiet(connection):
                 return connection
             connection.close()
-        return _open(call, self._endpoint, self._tls)
+        return None
 
     def _give_back(self, connection: socket.socket, response: Response) -> None:
         if self._closed or response.should_close():

@@ -67,6 +67,23 @@ def test_http_peer_that_closes_without_an_answer(peer) -> None:
     assert "without an answer" in error.what
 
 
+def test_http_peer_that_closes_a_kept_connection_as_it_is_used_again(peer) -> None:
+    """The metadata is answered; the configuration is asked for on the same connection."""
+    asked: list[bytes] = []
+
+    def answer_once(connection: socket.socket) -> None:
+        asked.append(connection.recv(65536))
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+        asked.append(connection.recv(65536))  # read, and never answered
+
+    port = peer(answer_once)
+    error = ask(f"http://127.0.0.1:{port}")
+    assert type(error) is ProtocolError
+    assert [request.split()[1] for request in asked if request] == [
+        b"/v2/models/m", b"/v2/models/m/config", b"/v2/models/m/config"
+    ]  # fmt: skip
+
+
 def test_http_peer_that_closes_in_the_middle_of_the_answer(peer) -> None:
     half = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{"
     error = ask(f"http://127.0.0.1:{peer(lambda c: _say(c, half))}")
