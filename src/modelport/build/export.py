@@ -172,6 +172,31 @@ def _export_dynamo(model: TorchModel, network: nn.Module, path: Path) -> None:
             external_data=False,
             verbose=False,
         )
+    _free_varying_dims(model, path)
+
+
+def _free_varying_dims(model: TorchModel, path: Path) -> None:
+    """Declare the dimensions that vary as such in the outputs.
+
+    The graph of an LSTM runs at every length, but torch 2.13 notes the example's length
+    for its output, and of all that follows.
+    """
+    import onnx
+
+    graph = onnx.load(str(path))
+    declared = {tensor.name: _dynamic_dims(model, tensor, None) for tensor in model.outputs}
+    wrong = [
+        (f"{output.name}_{i}", output.type.tensor_type.shape.dim[i])
+        for output in graph.graph.output
+        for i in declared[output.name]
+        if output.type.tensor_type.shape.dim[i].HasField("dim_value")
+    ]
+    if wrong:
+        for name, dim in wrong:
+            dim.dim_param = name
+        # What is noted for tensors inside is as wrong; runtimes infer it anew.
+        del graph.graph.value_info[:]
+        onnx.save(graph, str(path))
 
 
 def _export_tracing(model: TorchModel, network: nn.Module, path: Path) -> None:

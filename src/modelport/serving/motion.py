@@ -81,10 +81,10 @@ class Recognizer:
         if not frames.shape[1]:
             return before, self._named(np.zeros((len(frames), 0, len(self.labels)), np.float32))
         h, c = (np.stack([state[i] for state in before]) for i in (0, 1))
-        after = call(self.network, {"frames": frames, "h": h, "c": c})
-        return list(zip(after["h_next"], after["c_next"], strict=True)), self._named(
-            after["scores"]
-        )
+        answer = call(self.network, {"frames": frames, "h": h, "c": c})
+        # Copies: a row that is kept for long would keep the arrays of all its neighbours.
+        pairs = zip(answer["h_next"], answer["c_next"], strict=True)
+        return [(h.copy(), c.copy()) for h, c in pairs], self._named(answer["scores"])
 
     def whole(self, inputs: Arrays, call: Call) -> Arrays:
         """Answer a whole sequence at once, whatever requests it is cut into.
