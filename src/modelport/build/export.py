@@ -22,7 +22,8 @@ from modelport.spec.model import Tensor, TorchModel
 OPSET = 18
 # Two items: with one, torch.export takes the batch dimension for the constant 1.
 _EXAMPLE_BATCH = 2
-_EXAMPLE_DIM = 7
+# A prime, so that it is no width of a layer; long enough for a network that cuts windows.
+_EXAMPLE_DIM = 67
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _TORCH_TYPES = {
     "BOOL": torch.bool, "UINT8": torch.uint8, "INT8": torch.int8, "INT16": torch.int16,
@@ -104,7 +105,7 @@ def _mismatch(
 
 
 def example_inputs(model: TorchModel) -> tuple[torch.Tensor, ...]:
-    """Make zeros of the declared shapes, for tracing: 2 items, 7 where a dimension varies."""
+    """Make zeros of the declared shapes, for tracing: 2 items, 67 where a dimension varies."""
     batch = [_EXAMPLE_BATCH] if model.max_batch_size else []
     return tuple(
         torch.zeros(

@@ -183,6 +183,8 @@ class Training:
         augment: called on each training batch of each input tensor; ``None`` for none.
         inputs: names of the dataset's arrays that ``forward`` takes in training, in order;
             those of the model's inputs where it names none.
+        finish: called once with (network, dataset), the best weights in place, to set what
+            is chosen on the validation split: a buffer that holds a threshold.
     """
 
     epochs: Annotated[int, Field(ge=1)] = 20
@@ -196,6 +198,7 @@ class Training:
     loss: Literal["cross_entropy", "mse"] | Callable[..., Any] = "cross_entropy"
     augment: Callable[..., Any] | None = None
     inputs: tuple[TensorName, ...] = ()
+    finish: Callable[[Any, Any], None] | None = None
 
 
 @dataclass(frozen=True, config=STRICT, kw_only=True)
