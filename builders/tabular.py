@@ -117,9 +117,9 @@ model = SklearnModel(
         Tensor("probability", "FP32", (1,), doc="of the label, 0 to 1"),
         Tensor("scores", "FP32", (2,), labels=CLASSES, doc="probability of each class"),
     ),
-    # Requests of one row gather: 64 rows cost hardly more than one.
+    # Requests of one row gather, and a whole table fits: many rows cost hardly more than one.
     serving=Serving(dynamic_batching=ModelDynamicBatching(max_queue_delay_microseconds=100)),
-    max_batch_size=256,
+    max_batch_size=1024,
     estimator=classifier,
     classes=CLASSES,
     data=rows,

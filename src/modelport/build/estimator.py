@@ -41,7 +41,7 @@ class EstimatorBuild(NetworkBuild):
     def rows(self) -> Split:
         """All rows of the data; raises :class:`~modelport.errors.DataError`."""
         mend = "mend the function, or the file that it reads"
-        with self.builder.blamed(self.model, "`data`", mend, as_error=DataError):  # type: ignore[arg-type]
+        with self.builder.blamed(self.model, "`data`", mend, as_error=DataError):
             rows = self.model.data(*(file.path for file in self.fetched))
         if not isinstance(rows, Split):
             raise self._wrong("data", f"a modelport.build.Split, got {type(rows).__name__}")
@@ -61,7 +61,7 @@ class EstimatorBuild(NetworkBuild):
     def network(self) -> Any:
         """The fitted classifier."""
         mend = "mend the function that makes the classifier, or the data"
-        with self.builder.blamed(self.model, "`estimator`", mend):  # type: ignore[arg-type]
+        with self.builder.blamed(self.model, "`estimator`", mend):
             return self.model.estimator().fit(self._matrix(self.rows.inputs), self.rows.targets)
 
     @cached_property
@@ -86,7 +86,7 @@ class EstimatorBuild(NetworkBuild):
         )
 
     @property
-    def slimmed(self) -> Done:  # type: ignore[override]
+    def slimmed(self) -> Done:
         """The step that leaves the ONNX file which serves: fitting does; nothing is to slim."""
         return self.trained
 
@@ -107,7 +107,7 @@ class EstimatorBuild(NetworkBuild):
 
     def _fit_key(self, *fields: str) -> dict[str, Any]:
         return {
-            "builder": self.builder.fingerprint(self.model, *fields),  # type: ignore[arg-type]
+            "builder": self.builder.fingerprint(self.model, *fields),
             "model": self.model.name,
             "data": [file.entry.sha256 for file in self.fetched],
             "library": [self.builder.library, provenance.library("build/estimator.py")],
@@ -148,7 +148,7 @@ class EstimatorBuild(NetworkBuild):
 
         folds = StratifiedKFold(self.model.folds, shuffle=True, random_state=0)
         matrix, targets = self._matrix(self.rows.inputs), self.rows.targets
-        with self.builder.blamed(self.model, "evaluation", "mend the data or the classifier"):  # type: ignore[arg-type]
+        with self.builder.blamed(self.model, "evaluation", "mend the data or the classifier"):
             scores = cross_val_predict(make(), matrix, targets, cv=folds, method="predict_proba")
             values = evaluation.classification(scores, targets)
             two = scores[:, 1] if len(self.model.classes) == 2 else scores
