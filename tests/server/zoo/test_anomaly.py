@@ -1,4 +1,4 @@
-"""The model ``anomaly`` on the part of the recording that it has never seen, and on no recording."""
+"""The model ``anomaly`` on what it has never seen of its recording, and on what is none."""
 
 from __future__ import annotations
 

@@ -124,7 +124,7 @@ def test_columns_that_a_table_lacks_are_named(
 ) -> None:
     table = tmp_path / "own.csv"
     write(table, builder, rows, [*builder.COLUMNS[2:], "target"])
-    with pytest.raises(DataError, match="mean_radius.*mean_texture"):
+    with pytest.raises(DataError, match=r"mean_radius.*mean_texture"):
         builder.rows(table)
 
 
