@@ -30,6 +30,7 @@ class Order:
 
     Attributes:
         wanted_ports: flag to port, 0 for a free one.
+        response_cache: make one even if no model of the plan asks for it.
     """
 
     repositories: Sequence[Path]
@@ -38,6 +39,7 @@ class Order:
     wanted_ports: dict[str, int]
     log_path: Path
     toolchain: Toolchain
+    response_cache: bool = False
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ def _start_on(order: Order, chosen: dict[str, int]) -> Started:
         key=key,
         shm_prefix=shm_prefix,
         complete_configs=order.plan.complete,
-        response_cache=order.plan.wants_cache,
+        response_cache=order.response_cache or order.plan.wants_cache,
         drain_s=DRAIN_S,
     )
     server = ServerProcess(

@@ -25,10 +25,15 @@ class Stubs:
 
     def __init__(self, process: ServerProcess, plan: Plan) -> None:
         self._process = process
-        self._folders = {str(m.folder.path.resolve()): name for name, m in plan.models.items()}
+        self._folders: dict[str, str] = {}
         self._model_of: dict[int, str] = {}
         self._dead_since: dict[int, float] = {}
         self._given_up: set[int] = set()
+        self.know(plan)
+
+    def know(self, plan: Plan) -> None:
+        """Learn of further models."""
+        self._folders |= {str(m.folder.path.resolve()): name for name, m in plan.models.items()}
 
     def look(self) -> None:
         """Take note of all stubs; a stub's model can be read only while it lives."""
