@@ -42,10 +42,10 @@ def _declared(node: ast.AST) -> str | None:
     """Give the name in a call such as ``TorchModel(name="digits_cnn", ...)``."""
     if not isinstance(node, ast.Call) or _called(node.func) not in _KINDS:
         return None
-    values = (keyword.value for keyword in node.keywords if keyword.arg == "name")
-    value = next(values, None)
-    named = isinstance(value, ast.Constant) and isinstance(value.value, str)
-    return value.value if named else None  # type: ignore[union-attr,return-value]
+    for keyword in node.keywords:
+        if keyword.arg == "name" and isinstance(keyword.value, ast.Constant):
+            return str(keyword.value.value)
+    return None
 
 
 def _called(function: ast.expr) -> str:

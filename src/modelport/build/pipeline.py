@@ -70,5 +70,4 @@ def _build_file(
     # Imports torch, which takes seconds: only when there is something to do.
     from modelport.build.builder_file import build_file
 
-    extra = {"data": data} if data else {}
-    return build_file(path, repository, listener, keep_edits, **extra)
+    return build_file(path, repository, listener, keep_edits, data=data)

@@ -86,21 +86,28 @@ def _build_here(
     """Build in this process, where a debugger can follow, one file after the other."""
     failures: list[tuple[str, Exception]] = []
     for path in [path for path, models in built.items() if not models]:
-        try:
-            built[path] = pipeline.build(
-                (),
-                builders=path,
-                repository=given["repository"],
-                listener=StepPrinter(out),
-                keep_edits=given["keep_config"],
-                data=given["data"],
-            )
-        except Exception as error:
-            if len(built) == 1:
-                raise
-            out.end_bar()
+        built[path], error = _build_one(out, path, given)
+        if error is not None:
             failures.append((path.stem, error))
     return [one for models in built.values() for one in models], failures
+
+
+def _build_one(
+    out: Output, path: Path, given: dict[str, Any]
+) -> tuple[list[Built], Exception | None]:
+    try:
+        built = pipeline.build(
+            (),
+            builders=path,
+            repository=given["repository"],
+            listener=StepPrinter(out),
+            keep_edits=given["keep_config"],
+            data=given["data"],
+        )
+    except Exception as error:  # noqa: BLE001 - raised at the end, after the other files
+        out.end_bar()
+        return [], error
+    return built, None
 
 
 def _show(out: Output, built: Sequence[Built], given: dict[str, Any]) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from modelport.cli import options
-from modelport.cli.build import StepPrinter
+from modelport.cli.steps import StepPrinter
 from modelport.cli.output import Output, pass_output
 
 

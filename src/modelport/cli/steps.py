@@ -88,7 +88,8 @@ class Board:
             self._out.note(f"✗ {name:<{self._width}}  {first}")
             return
         new = sum(built.new for built in outcome.built)
-        told = [f"{len(outcome.built)} models, {new} published", *self._figures.get(name, [])]
+        many = "" if len(outcome.built) == 1 else "s"
+        told = [f"{len(outcome.built)} model{many}, {new} published", *self._figures.get(name, [])]
         took = _clock(outcome.duration_s)
         self._out.note(f"✓ {name:<{self._width}}  {'; '.join(told)} · {took}")
 

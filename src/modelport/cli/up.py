@@ -167,7 +167,7 @@ class Opening:
         if not well:
             return
         server = self._started()
-        by_model = {}
+        by_model: dict[str, Family] = {}
         for family in well:
             family.coming = set(family.models)
             by_model |= dict.fromkeys(family.models, family)
@@ -246,7 +246,7 @@ class Opening:
         self._asked.append(asked)
         if not self._given["as_json"]:
             title = f"{asked.model}: {asked.doc}" if asked.doc else asked.model
-            self._out.table(title, ("asked", "answered", "", "HTTP", "gRPC"), _rows(asked))
+            self._out.table(title, ("asked", "answered", "", "HTTP", "gRPC"), list(_rows(asked)))
 
     def _conclude(self) -> bool:
         """Show what serves and what does not; says whether to go on serving.
