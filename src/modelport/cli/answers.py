@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from modelport.repository.layout import Repository
     from modelport.repository.samples import Case
     from modelport.runtime.server import Endpoints
+    from modelport.spec.model import Delivery, Tolerance
 
 _UNTITLED = 3
+_WORDS = 3
 
 
 @dataclass(frozen=True)
@@ -108,32 +110,39 @@ class Asker:
 def ask(repository: Repository, model: str, clients: dict[str, Client]) -> Asked | None:
     """Ask a model the questions that it was proven with; None for one that is not public."""
     from modelport.repository.samples import FILE_NAME, Samples
+    from modelport.spec import Tolerance
 
     folder = repository.model(model)
     version = folder.served_versions()[-1]
     manifest = folder.manifest(version)
     if not manifest.public:
         return None
-    cases = Samples.read(folder.version_dir(version) / FILE_NAME).cases
-    titled = [case for case in cases if case.title] or cases[:_UNTITLED]
+    samples = Samples.read(folder.version_dir(version) / FILE_NAME)
+    titled = [case for case in samples.cases if case.title] or samples.cases[:_UNTITLED]
     bound = manifest.proof.tolerance
-    answers = [_answer(model, case, clients, bound) for case in titled]
+    tolerance = Tolerance(bound.absolute, bound.relative)
+    if samples.delivery == "stream":  # Triton refuses these over HTTP
+        clients = {
+            transport: client for transport, client in clients.items() if transport != "HTTP"
+        }
+    answers = [_answer(model, case, clients, tolerance, samples.delivery) for case in titled]
     return Asked(model, version, manifest.doc, answers)
 
 
-def _answer(model: str, case: Case, clients: dict[str, Client], bound: Any) -> Answer:
+def _answer(
+    model: str, case: Case, clients: dict[str, Client], tolerance: Tolerance, delivery: Delivery
+) -> Answer:
     """Ask over each transport; an answer is right if it equals the reference and the truth."""
-    from modelport.spec import Tolerance
+    from modelport.verify import asking
     from modelport.verify.parity import compare
 
-    tolerance = Tolerance(bound.absolute, bound.relative)
     latency_ms, problems = {}, []
     got: Mapping[str, Any] = {}
     for transport, client in clients.items():
         try:
             client.metadata(model)  # asked once per client; the latency is that of the call alone
             start = time.perf_counter()
-            got = client.infer(model, case.inputs)
+            got = asking.ask(client, model, case, delivery)
             latency_ms[transport] = (time.perf_counter() - start) * 1e3
         except ModelportError as error:
             problems.append(f"{transport}: no answer: {error.what}")
@@ -165,11 +174,18 @@ def plain(array: Any) -> Any:
 
 
 def brief(outputs: dict[str, Any]) -> str:
-    """Show single values in full and leave vectors out."""
-    single = {name: value for name, value in outputs.items() if not isinstance(value, list)}
-    shown = single or {name: f"{len(value)} values" for name, value in outputs.items()}
-    texts = ((n, f"{v:.4f}" if isinstance(v, float) else str(v)) for n, v in shown.items())
-    return ", ".join(f"{name} {text}" for name, text in texts)
+    """Show what people read (single values, words) and leave vectors of numbers out."""
+    shown = {name: text for name, value in outputs.items() if (text := _text(value))}
+    shown = shown or {name: f"{len(value)} values" for name, value in outputs.items()}
+    return ", ".join(f"{name} {text}" for name, text in shown.items())
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list):
+        words = all(isinstance(one, str) for one in value) and len(value) > 0
+        more = f" and {len(value) - _WORDS} more" if len(value) > _WORDS else ""
+        return ", ".join(value[:_WORDS]) + more if words else ""
+    return f"{value:.4f}" if isinstance(value, float) else str(value)
 
 
 def milliseconds(value: float | None) -> str | None:

@@ -169,7 +169,7 @@ def start(out: Output, service: Service, *, growing: bool = False) -> Server:
         load_timeout_s=service.load_timeout_s,
         log_path=service.log_file,
         on_event=lambda event: show_event(out, event),
-        response_cache=growing,
+        response_cache=True if growing else None,
     )
 
 

@@ -70,7 +70,7 @@ class Server:
         log_path: Path | None = None,
         toolchain: Toolchain | None = None,
         listed: bool = True,
-        response_cache: bool = False,
+        response_cache: bool | None = None,
     ) -> Server:
         """Start tritonserver and load models; returns when every model serves.
 
@@ -87,8 +87,9 @@ class Server:
             log_path: where the server's output goes; None for a file in the cache.
             toolchain: which tritonserver; None for the one that is found or fetched.
             listed: let other commands find it, see :func:`modelport.runtime.servers.running`.
-            response_cache: make one even if no model asks for it so far; it cannot be
-                made later, and costs memory only as it fills.
+            response_cache: None makes one if a model of the start asks for it. It cannot be
+                made later, and costs memory only as it fills; models that ask for it serve
+                without it too.
 
         Raises:
             RepositoryError: the repository or a model is missing.
