@@ -7,6 +7,7 @@ import statistics
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -111,6 +112,7 @@ def ask(repository: Repository, model: str, clients: dict[str, Client]) -> Asked
     """Ask a model the questions that it was proven with; None for one that is not public."""
     from modelport.repository.samples import FILE_NAME, Samples
     from modelport.spec import Tolerance
+    from modelport.verify import asking
 
     folder = repository.model(model)
     version = folder.served_versions()[-1]
@@ -125,6 +127,9 @@ def ask(repository: Repository, model: str, clients: dict[str, Client]) -> Asked
         clients = {
             transport: client for transport, client in clients.items() if transport != "HTTP"
         }
+    with suppress(ModelportError):  # told of below
+        # The first request loads what the model's code puts off: no measure of its speed.
+        asking.ask(list(clients.values())[-1], model, titled[0], samples.delivery)
     answers = [_answer(model, case, clients, tolerance, samples.delivery) for case in titled]
     return Asked(model, version, manifest.doc, answers)
 
