@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from modelport.runtime import reasons
+from modelport.runtime import bytecode, reasons
 from modelport.runtime.control import Control, Refused
 from modelport.runtime.events import Event, Listener
 from modelport.runtime.grpc_control import GrpcControl
@@ -78,6 +78,7 @@ class Loader:
             for model in self._next(waiting.values()):
                 del waiting[model.name]
                 if self._loadable(model):
+                    bytecode.write(model)
                     self._begin(model.name)
             if self._pending:
                 self._collect()
