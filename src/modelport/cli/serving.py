@@ -6,12 +6,12 @@ import ipaddress
 import signal
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from modelport.cli.output import Output
-from modelport.errors import UnhealthyRepositoryError
+from modelport.errors import RepositoryError, UnhealthyRepositoryError
 
 if TYPE_CHECKING:
     from modelport.repository.doctor import Finding
@@ -55,6 +55,7 @@ def serve(out: Output, service: Service, ready: Callable[[Server], bool]) -> Non
 
     # Half a publication, left by a crash, would look like a broken version.
     publish.finish(service.repository)
+    service = replace(service, names=_built(out, service))
     if service.doctor:
         examine(out, service.repository, service.names)
     warn_if_open(out, service.host)
@@ -70,6 +71,34 @@ def serve(out: Output, service: Service, ready: Callable[[Server], bool]) -> Non
         signals.wait(server)
     finally:
         end(out, server, watchdog, signals)
+
+
+def _built(out: Output, service: Service) -> list[str]:
+    """Choose what is served: the models named, or all that are built.
+
+    Raises:
+        RepositoryError: a model that was named, or every model, waits for its build.
+    """
+    from modelport.repository import edits
+    from modelport.repository.layout import Repository
+
+    repository = Repository(service.repository)
+    folders = repository.models()
+    if service.names is not None:
+        folders = [repository.model(name) for name in service.names]
+    waiting = [folder.name for folder in folders if edits.not_built(folder)]
+    built = [folder.name for folder in folders if folder.name not in waiting]
+    if waiting and (service.names is not None or not built):
+        raise RepositoryError(
+            f"{service.repository}: {', '.join(waiting)}: not built yet, so there is no version"
+            " to serve",
+            next_step="modelport build " + (" ".join(waiting) if service.names else "all"),
+            path=service.repository,
+            models=waiting,
+        )
+    if waiting:
+        out.note(f"not built yet, so not served: {', '.join(waiting)}")
+    return built
 
 
 class Signals:
