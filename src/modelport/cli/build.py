@@ -40,7 +40,10 @@ def command(out: Output, /, **given: Any) -> None:
     the others alone.
     """
     chosen = selection.chosen(given["builders"], given["names"])
-    pipeline.check_data(given["data"], chosen)
+    if given["data"] and len(chosen) != 1:
+        raise click.UsageError(
+            f"--data is for one builder file, not {len(chosen)}: modelport build NAME --data PATH"
+        )
     built, failures = _build(out, chosen, given)
     _show(out, built, given)
     if failures:
