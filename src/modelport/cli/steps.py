@@ -103,7 +103,7 @@ class Board:
                 table.add_row(
                     Text(name, style="bold"),
                     Text(f"{event.model}: {event.step}", no_wrap=True),
-                    Text(_bar(event), style="green"),
+                    Text(f"{_bar(event):<{_BAR_CELLS}}", style="green"),
                     Text(_words(event), no_wrap=True, overflow="ellipsis"),
                     Text(_clock(time.monotonic() - begin), style="dim"),
                 )

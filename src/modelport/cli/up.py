@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import queue
+import shlex
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -31,6 +33,8 @@ _PORTS = {"http_port": 8000, "grpc_port": 8001, "metrics_port": 8002}
 _POLL_S = 0.1
 # Training must not slow the answers of what serves already.
 _NICE = 5
+# Of a question that is shown as an example.
+_SHORT = 120
 
 
 @click.command(name="up")
@@ -289,7 +293,7 @@ class Opening:
         rows = [_summary(asked) for asked in sorted(self._asked, key=lambda one: one.model)]
         out.table("", ("model", "version", "right", "HTTP", "gRPC", "what it does"), rows)
         building.left_out(out, self._given["builders"], self._given["names"])
-        out.text(_how_to_go_on(server, next(iter(given), None)))
+        out.text(_how_to_go_on(server, given))
 
     def _end(self) -> None:
         """Leave no process behind, and the repository in its old or its new state."""
@@ -331,26 +335,46 @@ def _summary(asked: Asked) -> tuple[object, ...]:
     return asked.model, asked.version, right, *took, asked.doc
 
 
-def _how_to_go_on(server: Server, answer: Answer | None) -> str:
+def _how_to_go_on(server: Server, given: Sequence[Answer]) -> str:
+    """Give commands to go on with: one that runs as it stands, where a model takes text."""
     http, grpc = server.endpoints.http, server.endpoints.grpc
     text = f"Serving on {http} (HTTP), {grpc} (gRPC), {server.endpoints.metrics} (metrics)."
-    if answer is None:
+    if not given:
         return text
+    answer = next((answer for answer in given if _question(answer)), given[0])
     model, (name, array) = answer.model, next(iter(answer.inputs.items()))
-    is_file = array.dtype == object
-    datatype = "BYTES" if is_file else "..."
-    data = '["\'"$(base64 -w0 photo.png)"\'"]' if is_file else "[...]"
-    python = 'open("photo.png", "rb").read()' if is_file else "array"
-    request = f'{{"name": "{name}", "datatype": "{datatype}", "shape": {list(array.shape)}, '
+    shape, words = list(array.shape), _question(answer)
+    if words:
+        datatype, data = "BYTES", json.dumps([words], ensure_ascii=False)
+        python, argument = json.dumps(words, ensure_ascii=False), f"{name}={shlex.quote(words)}"
+    elif array.dtype == object:
+        datatype, data = "BYTES", '["\'"$(base64 -w0 photo.png)"\'"]'
+        python, argument = 'open("photo.png", "rb").read()', f"{name}=@photo.png"
+    else:
+        datatype, data, python, argument = "...", "[...]", "array", f"{name}=@array.npy"
+    request = f'{{"name": "{name}", "datatype": "{datatype}", "shape": {shape}, "data": {data}}}'
     return f"""{text}
 
   curl     curl -s {http}/v2/models/{model}/infer -d \\
-             '{{"inputs": [{request}"data": {data}}}]}}'
+             '{{"inputs": [{request}]}}'
   Python   from modelport.client import Client
            Client("{grpc}").infer("{model}", {{"{name}": {python}}})
-  CLI      modelport infer {model} --input {name}=@{"photo.png" if is_file else "array.npy"}
+  CLI      modelport infer {model} --input {argument}
   card     modelport card {model}
   log      {server.log_path}"""
+
+
+def _question(answer: Answer) -> str:
+    """Give the text that a model was asked, where it is one that a shell takes as it is."""
+    array = next(iter(answer.inputs.values()))
+    if len(answer.inputs) > 1 or array.dtype != object or array.size != 1:
+        return ""
+    with contextlib.suppress(UnicodeDecodeError):
+        words = array.flat[0]
+        words = words.decode() if isinstance(words, bytes) else str(words)
+        plain = words.isprintable() and "'" not in words and len(words) < _SHORT
+        return words if plain else ""
+    return ""
 
 
 def _since_start_s() -> float:
