@@ -24,8 +24,8 @@ FEATURES = (
     "genres", "years",
 )  # fmt: skip
 _WIDTH, _HEADS = 48, 4
-# Ratings after which an old one counts a third: for what one is after now, and for one's taste.
-_NOW, _LATELY, _TASTE = 4.0, 10.0, 40.0
+# Ratings after which an old one counts a third: what one is after now, lately, and always.
+_SPANS = (4.0, 10.0, 40.0)
 _NEVER = -1e9
 
 
@@ -36,6 +36,14 @@ class TwoTowers(nn.Module):
     ``kinds`` tells what was liked. The ranker learns from likes that the towers do not
     learn from: what they learned by heart would look better to it than what is new.
     """
+
+    similarity: torch.Tensor
+    similarity_before: torch.Tensor
+    facts: torch.Tensor
+    genres: torch.Tensor
+    decade: torch.Tensor
+    popularity: torch.Tensor
+    fading: torch.Tensor
 
     def __init__(self, held_out: HeldOut) -> None:
         super().__init__()
@@ -59,9 +67,10 @@ class TwoTowers(nn.Module):
         self.sharpness = nn.Parameter(torch.tensor(2.5))
         self.offset = nn.Parameter(self.popularity.clone())
         self.line = nn.Linear(len(FEATURES), 1)
-        self.curve = nn.Sequential(nn.Linear(len(FEATURES), 16), nn.GELU(), nn.Linear(16, 1))
+        last = nn.Linear(16, 1)
+        self.curve = nn.Sequential(nn.Linear(len(FEATURES), 16), nn.GELU(), last)
         # It begins with the order of the towers.
-        nn.init.zeros_(self.curve[2].weight)
+        nn.init.zeros_(last.weight)
         self.line.weight.data = functional.one_hot(torch.tensor([0]), len(FEATURES)).float()
 
     def _count(self, held_out: HeldOut) -> None:
@@ -84,13 +93,15 @@ class TwoTowers(nn.Module):
             "genres": _with_nothing(ratings.genres / np.maximum(norm, 1)),
             "decade": _with_nothing(decade),
             "popularity": np.log1p(counts) - np.log1p(counts.mean()),
+            "fading": np.exp(np.arange(1 - LOOKED_AT, 1) / np.array(_SPANS)[:, np.newaxis]),
         }
         for name, table in tables.items():
             self.register_buffer(name, torch.from_numpy(table.astype(np.float32)), persistent=False)
 
     def vectors(self) -> torch.Tensor:
-        """Give the item tower's float32[items + 1, width], of length 1 but for none at row 0."""
-        return self.identity.weight + self.about(self.facts)
+        """Give the item tower's float32[items + 1, width], row 0 that of none."""
+        about: torch.Tensor = self.about(self.facts)
+        return self.identity.weight + about
 
     def tower(self, history: torch.Tensor, kinds: torch.Tensor) -> torch.Tensor:
         """Give float32[batch, items]: cosine of the towers, sharpened, and what all like."""
@@ -109,8 +120,8 @@ class TwoTowers(nn.Module):
         nobody = self.nobody.expand(len(rated), 1, _WIDTH)
         weight = torch.cat([weight, torch.full_like(weight[:, :1], -3.0)], dim=1)
         means = weight.softmax(dim=1).transpose(1, 2) @ torch.cat([rated, nobody], dim=1)
-        user = self.mixed(means.flatten(1))
-        return user + self.deep(user)
+        user: torch.Tensor = self.mixed(means.flatten(1))
+        return torch.add(user, self.deep(user))
 
     def features(
         self,
@@ -121,7 +132,7 @@ class TwoTowers(nn.Module):
     ) -> torch.Tensor:
         """Give float32[batch, items, features]: what the ranker knows of each item."""
         there, liked = (history > 0).float(), (kinds == LIKED).float()
-        now, lately, taste = (there * _fading(span) for span in (_NOW, _LATELY, _TASTE))
+        now, lately, taste = (there[:, None] * self.fading).unbind(1)
         rows = similarity[history]
         sums = torch.stack([now, now * liked, taste / 4], dim=1) @ rows
         nearest = (rows * liked[..., None]).amax(dim=1)
@@ -135,7 +146,8 @@ class TwoTowers(nn.Module):
 
     def rank(self, features: torch.Tensor) -> torch.Tensor:
         """Give a score to each candidate on its own: [..., features] to [...]."""
-        return (self.line(features) + self.curve(features)).squeeze(-1)
+        scores: torch.Tensor = (self.line(features) + self.curve(features)).squeeze(-1)
+        return scores
 
     def forward(
         self, history: torch.Tensor, kinds: torch.Tensor, for_tower: torch.Tensor,
@@ -178,11 +190,14 @@ class Retrieval(nn.Module):
         open_to = tower.masked_fill(seen > 0, _NEVER)
         scores, places = open_to.topk(min(CANDIDATES, whole.candidates), dim=1)
         features = whole.features(tower, latest, latest_kinds, whole.similarity)
-        index = places[..., None].expand(-1, -1, len(FEATURES))
-        # Number 0 where fewer are left that have not been seen.
+        features = features.gather(1, places[..., None].expand(-1, -1, len(FEATURES)))
+        # Number 0 where fewer are left that have not been seen, or there are fewer in all.
         candidates = torch.where(scores > _NEVER / 2, places + 1, 0)
+        missing = CANDIDATES - candidates.shape[1]
+        candidates = functional.pad(candidates, (0, missing))
+        features = functional.pad(features, (0, 0, 0, missing))
         nearest, closeness = self._nearest(candidates, latest, latest_kinds)
-        return candidates, features.gather(1, index), nearest, closeness
+        return candidates, features, nearest, closeness
 
     def _nearest(
         self, candidates: torch.Tensor, history: torch.Tensor, kinds: torch.Tensor
@@ -202,20 +217,16 @@ class Ranker(nn.Module):
 
     def __init__(self, whole: TwoTowers) -> None:
         super().__init__()
-        self.line, self.curve = whole.line, whole.curve
+        self.whole = whole
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Score float32[batch, candidates, features]."""
-        return (self.line(features) + self.curve(features)).squeeze(-1)
+        return self.whole.rank(features)
 
 
 def _latest(rated: torch.Tensor) -> torch.Tensor:
     """Bring a history of any length to its last 40, zeros in front."""
     return torch.cat([rated.new_zeros(len(rated), LOOKED_AT), rated], dim=1)[:, -LOOKED_AT:]
-
-
-def _fading(span: float) -> torch.Tensor:
-    return torch.exp(torch.arange(1 - LOOKED_AT, 1.0) / span)
 
 
 def _similarity(rated: np.ndarray) -> np.ndarray:

@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from _movielens import COUNT, ITEMS, MOVIELENS_100K, TITLES
 from _two_towers import FEATURES, LOOKED_AT, Ranker, Retrieval, TwoTowers, loss
-from torch import nn
 
 from modelport.build import Dataset, Split, export, interactions
 from modelport.build.interactions import HeldOut, Question
@@ -27,7 +27,7 @@ class Questions(Dataset):
     held_out: HeldOut
 
 
-def network(ratings: Path) -> nn.Module:
+def network(ratings: Path) -> TwoTowers:
     """Make the towers and the ranker for the items of the file."""
     return TwoTowers(HeldOut(interactions.read(ratings)))
 
@@ -46,14 +46,14 @@ def questions(ratings: Path) -> Questions:
     ]
     at = np.array([position for _, position in train])
     validation, test = (
-        [(question.history, wanted) for question in part for wanted in question.wanted]
+        [(question.history, question.wanted[0]) for question in part]
         for part in (held_out.validation, held_out.test)
     )
-    everything = np.ones(len(validation), bool)
+    both = np.ones(len(test), bool)
     return Questions(
         _rows(held_out, train, ~for_ranker[at], for_ranker[at]),
-        _rows(held_out, validation, everything, everything),
-        _rows(held_out, test, everything, everything),
+        _rows(held_out, validation, both, both),
+        _rows(held_out, test, both, both),
         held_out,
     )
 
@@ -123,7 +123,7 @@ def tables(ratings: Path) -> dict[str, bytes]:
     """Make what lies beside model.py: names, titles, and what each user has rated until today."""
     found = interactions.read(ratings)
     users = np.arange(len(found.users) + 1)
-    arrays = {
+    arrays: dict[str, Any] = {
         "users": np.array(found.users),
         "bounds": np.searchsorted(found.user, users),
         "items": (found.item + 1).astype(np.int32),
@@ -178,16 +178,14 @@ def _words(*words: str) -> np.ndarray:
     return np.array([word.encode() for word in words], dtype=np.object_)
 
 
-def simple(
-    dataset: Questions, method: Callable[[HeldOut], np.ndarray]
-) -> dict[str, float]:
+def simple(dataset: Questions, method: Callable[[HeldOut], np.ndarray]) -> dict[str, float]:
     """Measure a simple method on the same questions."""
     return interactions.figures(dataset.held_out, method(dataset.held_out))
 
 
 # The memory that was best on the validation questions, of 2, 3, 5, 8, 15 and endless.
 cosine_now = partial(interactions.by_cosine, memory=3.0)
-FEATURE = Tensor("features", "FP32", (-1, len(FEATURES)), doc="of each: " + ", ".join(FEATURES))
+KNOWN = "of each: " + ", ".join(FEATURES)
 
 models = (
     TorchModel(
@@ -198,10 +196,10 @@ models = (
             Tensor("kinds", "INT64", (-1,), doc="of each: 1 rated, 2 liked, 0 none"),
         ),
         outputs=(
-            Tensor("candidates", "INT64", (-1,), doc="numbers of items, the best first, 0 none"),
-            FEATURE,
-            Tensor("nearest", "INT64", (-1,), doc="the nearest item that was liked, 0 none"),
-            Tensor("closeness", "FP32", (-1,), doc="cosine to it, -2 where there is none"),
+            Tensor("candidates", "INT64", (100,), doc="numbers of items, the best first, 0 none"),
+            Tensor("features", "FP32", (100, len(FEATURES)), doc=KNOWN),
+            Tensor("nearest", "INT64", (100,), doc="the nearest item that was liked, 0 none"),
+            Tensor("closeness", "FP32", (100,), doc="cosine to it, -2 where there is none"),
         ),
         network=network,
         part=Retrieval,
@@ -209,7 +207,7 @@ models = (
         data=questions,
         samples=histories,
         training=Training(
-            epochs=10,
+            epochs=8,
             patience=3,
             batch_size=256,
             learning_rate=5e-3,
@@ -233,7 +231,7 @@ models = (
     TorchModel(
         name="recommender_ranker",
         doc="Scores each candidate by its features, whatever stands beside it.",
-        inputs=(FEATURE,),
+        inputs=(Tensor("features", "FP32", (-1, len(FEATURES)), doc=KNOWN),),
         outputs=(Tensor("scores", "FP32", (-1,)),),
         weights_of="recommender_retrieval",
         part=Ranker,

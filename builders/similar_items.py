@@ -15,26 +15,32 @@ from modelport.spec import PythonModel, Sample, Serving, Tensor, TorchModel
 
 
 class Cosine(nn.Module):
-    """Looks a row of the similarities up and orders it: int64[batch, 1] to two [batch, 100].
+    """The similarities of all items, ordered once and looked up: int64[batch, 1] to [batch, 100].
 
-    Row and column 0 are of no item.
+    Row 0 is that of no item.
     """
+
+    cosines: torch.Tensor
+    neighbours: torch.Tensor
 
     def __init__(self, similarity: np.ndarray) -> None:
         super().__init__()
-        table = np.pad(similarity, [(1, 0), (1, 0)]).astype(np.float32)
         # An item is not similar to itself but the same.
-        np.fill_diagonal(table, 0)
-        self.register_buffer("similarity", torch.from_numpy(table))
-        self.most = min(recommendation.MOST, len(table) - 1)
+        np.fill_diagonal(similarity, 0)
+        # A stable order: of equal cosines, the lower number comes first.
+        order = np.argsort(-similarity, axis=1, kind="stable")[:, : recommendation.MOST]
+        cosines = np.take_along_axis(similarity, order, axis=1)
+        numbers = np.where(cosines > 0, order + 1, 0)
+        for name, table in (("cosines", cosines), ("neighbours", numbers)):
+            kind = np.float32 if name == "cosines" else np.int64
+            missing = recommendation.MOST - table.shape[1]
+            padded = np.pad(table, [(1, 0), (0, missing)]).astype(kind)
+            self.register_buffer(name, torch.from_numpy(padded))
 
     def forward(self, number: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Give numbers and cosines of the most similar items; number 0 from cosine 0 on."""
-        rows = self.similarity[number.squeeze(1)]
-        # A stable order: of equal cosines the lower number comes first, in ONNX's TopK too.
-        cosines, numbers = rows.sort(dim=1, descending=True, stable=True)
-        cosines, numbers = cosines[:, : self.most], numbers[:, : self.most]
-        return torch.where(cosines > 0, numbers, 0), cosines
+        row = number.squeeze(1)
+        return self.neighbours[row], self.cosines[row]
 
 
 def network(ratings: Path) -> nn.Module:
@@ -77,8 +83,8 @@ models = (
         doc="Number of an item to the 100 most similar.",
         inputs=(Tensor("number", "INT64", (1,), doc="of an item, from 1"),),
         outputs=(
-            Tensor("neighbours", "INT64", (-1,), doc="numbers, the most similar first, 0 for none"),
-            Tensor("cosines", "FP32", (-1,), doc="0 to 1"),
+            Tensor("neighbours", "INT64", (100,), doc="numbers, the best first, 0 for none"),
+            Tensor("cosines", "FP32", (100,), doc="0 to 1"),
         ),
         network=network,
         sources=(MOVIELENS_100K,),

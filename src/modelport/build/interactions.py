@@ -6,7 +6,7 @@ import csv
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import TypeAlias
 
@@ -58,7 +58,7 @@ class Interactions:
     def of_users(self) -> Iterator[np.ndarray]:
         """Give each user's positions in the ratings, oldest first."""
         bounds = np.searchsorted(self.user, np.arange(len(self.users) + 1))
-        for start, end in zip(bounds, bounds[1:], strict=False):
+        for start, end in pairwise(bounds):
             yield np.arange(start, end)
 
     def matrix(self, chosen: np.ndarray | slice = slice(None)) -> np.ndarray:
@@ -76,7 +76,7 @@ def cosine(rated: np.ndarray) -> np.ndarray:
     """
     together = (rated.T @ rated).astype(np.float64)
     alone = np.diag(together)
-    return together / np.sqrt(np.maximum(np.outer(alone, alone), 1))
+    return np.asarray(together / np.sqrt(np.maximum(np.outer(alone, alone), 1)))
 
 
 def read(path: Path) -> Interactions:

@@ -161,15 +161,12 @@ class Recommender:
         history, kinds = _joined([self._history(inputs, index) for index in range(size)])
         found = call(self._retrieval, {"history": history, "kinds": kinds})
         scores = call(self._ranker, {"features": found["features"]})["scores"]
-        known = history.any(axis=1)
+        known = (history > 0).sum(axis=1)
         lists = [
-            self._list({name: array[i] for name, array in found.items()}, scores[i], known[i])
+            self._list({name: array[i] for name, array in found.items()}, scores[i], bool(known[i]))
             for i in range(size)
         ]
-        return {
-            name: np.stack([_cut(one[name], c, max(counts)) for one, c in zip(lists, counts, strict=True)])
-            for name in lists[0]
-        }  # fmt: skip
+        return {name: _stacked([one[name] for one in lists], counts) for name in lists[0]}
 
     def _history(self, inputs: Arrays, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Join what is known of the user and what the request says they liked, which is newer."""
@@ -197,7 +194,9 @@ class Recommender:
         # Where fewer are left than the network retrieves, the rest are number 0.
         order = order[candidates[order] > 0][:MOST]
         nearest, close = found["nearest"][order], found["closeness"][order] > 0
-        reasons = [self._reason(int(i), bool(c), known) for i, c in zip(nearest, close, strict=True)]
+        reasons = [
+            self._reason(int(i), bool(c), known) for i, c in zip(nearest, close, strict=True)
+        ]
         return {
             "items": self._items.names[candidates[order]],
             "titles": self._items.titles[candidates[order]],
@@ -247,14 +246,11 @@ class SimilarItems:
         counts = _counts(inputs, len(names))
         numbers = [self._items.numbers([name], index) for index, name in enumerate(names)]
         found = call(self._cosine, {"number": np.array(numbers, np.int64)})
-        wide = max(counts)
-        neighbours = [_cut(r, c, wide) for r, c in zip(found["neighbours"], counts, strict=True)]
-        cosines = [_cut(r, c, wide) for r, c in zip(found["cosines"], counts, strict=True)]
-        chosen = np.stack(neighbours)
+        chosen = _stacked(found["neighbours"], counts)
         return {
             "items": self._items.names[chosen],
             "titles": self._items.titles[chosen],
-            "cosines": np.stack(cosines),
+            "cosines": _stacked(found["cosines"], counts),
         }
 
 
@@ -289,9 +285,11 @@ def _joined(lists: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray,
     return history, kinds
 
 
-def _cut(values: np.ndarray, count: int, width: int) -> np.ndarray:
-    """Give the first ``count``, and nothing for what is missing to ``width``."""
-    cut = np.full(width, b"" if values.dtype == np.object_ else 0, dtype=values.dtype)
-    there = min(count, len(values))
-    cut[:there] = values[:there]
-    return cut
+def _stacked(rows: Iterable[np.ndarray], counts: Sequence[int]) -> np.ndarray:
+    """Cut each row to its count, and fill it up with nothing to the largest."""
+    cut = [row[:count] for row, count in zip(rows, counts, strict=True)]
+    nothing = b"" if cut[0].dtype == np.object_ else 0
+    stacked = np.full((len(cut), max(counts)), nothing, dtype=cut[0].dtype)
+    for place, row in zip(stacked, cut, strict=True):
+        place[: len(row)] = row
+    return stacked
