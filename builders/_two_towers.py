@@ -13,16 +13,11 @@ from torch.nn import functional
 
 from modelport.build import interactions
 from modelport.build.interactions import HeldOut
-from modelport.serving.recommendation import LIKED
+from modelport.serving.recommendation import FEATURES, LIKED
 
 # So many of a user's latest ratings are looked at.
 LOOKED_AT = 40
 CANDIDATES = 100
-# What the ranker knows of a candidate.
-FEATURES = (
-    "tower", "cosine_latest", "cosine_latest_liked", "cosine_all", "cosine_nearest", "popularity",
-    "genres", "years",
-)  # fmt: skip
 _WIDTH, _HEADS = 48, 4
 # Ratings after which an old one counts a third: what one is after now, lately, and always.
 _SPANS = (4.0, 10.0, 40.0)

@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 from _movielens import COUNT, ITEMS, MOVIELENS_100K, TITLES
-from _two_towers import FEATURES, LOOKED_AT, Ranker, Retrieval, TwoTowers, loss
+from _two_towers import LOOKED_AT, Ranker, Retrieval, TwoTowers, loss
 
 from modelport.build import Dataset, Split, export, interactions
 from modelport.build.interactions import HeldOut, Question
 from modelport.serving import recommendation
-from modelport.serving.recommendation import LIKED, RATED
+from modelport.serving.recommendation import FEATURES, LIKED, RATED
 from modelport.spec import Gate, PythonModel, Sample, Tensor, Tolerance, TorchModel, Training
 
 
@@ -266,6 +266,7 @@ models = (
             "The order of what was liked matters: the latest counts most, and of a history the"
             " last 40 ratings are looked at.",
             "Scores order one list; they are no probabilities.",
+            "Somebody of whom nothing is known gets what most people rated.",
         ),
     ),
 )

@@ -20,6 +20,11 @@ Arrays = Mapping[str, np.ndarray]
 Call = Callable[[str, Arrays], Arrays]
 
 RATED, LIKED = 1, 2
+# What the ranker knows of a candidate.
+FEATURES = (
+    "tower", "cosine_latest", "cosine_latest_liked", "cosine_all", "cosine_nearest", "popularity",
+    "genres", "years",
+)  # fmt: skip
 # A rating from here up is a like.
 LIKED_FROM = 4.0
 MOST = 100
@@ -162,6 +167,9 @@ class Recommender:
         found = call(self._retrieval, {"history": history, "kinds": kinds})
         scores = call(self._ranker, {"features": found["features"]})["scores"]
         known = (history > 0).sum(axis=1)
+        # Without a history there is nothing to judge by but what everybody likes.
+        popularity = found["features"][..., FEATURES.index("popularity")]
+        scores = np.where(known[:, np.newaxis] > 0, scores, popularity)
         lists = [
             self._list({name: array[i] for name, array in found.items()}, scores[i], bool(known[i]))
             for i in range(size)

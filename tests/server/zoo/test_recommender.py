@@ -182,8 +182,6 @@ def test_reasons_name_what_was_liked_not_what_was_disliked(
 
 
 def test_titles_keep_their_accents(client: Client) -> None:
-    answer = client.infer("similar_items", {"item": words(["543"]), "count": count(1)})
-    assert answer["titles"][0, 0].decode()
     reasons = client.infer("recommender", {"liked": words(["543"]), "count": count(100)})["reasons"]
     assert "because you liked Les Misérables (1995)".encode() in set(reasons[0])
 

@@ -57,7 +57,7 @@ class Networks:
         liked = (history * (kinds == LIKED)).max(axis=1)
         return {
             "candidates": candidates,
-            "features": candidates[..., np.newaxis].astype(np.float32),
+            "features": np.repeat(candidates[..., np.newaxis], 8, axis=2).astype(np.float32),
             "nearest": np.broadcast_to(liked[:, np.newaxis], candidates.shape),
             "closeness": np.where(candidates % 2, 0.5, -0.5),
         }
