@@ -29,12 +29,12 @@ class Questions(Dataset):
 
 def network(ratings: Path) -> TwoTowers:
     """Make the towers and the ranker for the items of the file."""
-    return TwoTowers(HeldOut(interactions.read(ratings)))
+    return TwoTowers(interactions.hold_out(ratings))
 
 
 def questions(ratings: Path) -> Questions:
     """Make of each like a row: what was rated before it, and the like as the target."""
-    held_out = HeldOut(interactions.read(ratings))
+    held_out = interactions.hold_out(ratings)
     found = held_out.ratings
     for_ranker = np.isin(np.arange(len(found.item)), held_out.for_ranker)
     learned = np.isin(np.arange(len(found.item)), held_out.learned)
@@ -139,7 +139,7 @@ def tables(ratings: Path) -> dict[str, bytes]:
 
 def histories(ratings: Path) -> list[Sample]:
     """Take histories that end at the test, of many lengths, and none."""
-    held_out = HeldOut(interactions.read(ratings))
+    held_out = interactions.hold_out(ratings)
     rows = [(question.history, 0) for question in held_out.test[:10]]
     everything = np.ones(len(rows) + 1, bool)
     split = _rows(held_out, [*rows, (np.empty(0, np.int64), 0)], everything, everything)

@@ -231,6 +231,24 @@ class HeldOut:
         self.before_test = np.concatenate(before_test or none)
 
 
+def hold_out(path: Path) -> HeldOut:
+    """Read ratings and cut them.
+
+    Raises:
+        DataError: as of :func:`read`, or nobody liked enough for something to be held out.
+    """
+    held_out = HeldOut(read(path))
+    if not held_out.test:
+        raise DataError(
+            f"{path}: no user has 9 likes (ratings of {LIKED_FROM:g} and more) or more:"
+            " nothing can be held out to measure on",
+            cause="there are too few ratings, or they are on another scale than 1 to 5",
+            next_step="give more ratings, or bring them to the scale of 1 to 5",
+            path=path,
+        )
+    return held_out
+
+
 def by_popularity(held_out: HeldOut) -> np.ndarray:
     """Give to everyone the most rated items that they have not rated: int64[questions, 10]."""
     counts = held_out.ratings.matrix(held_out.before_test).sum(axis=0)

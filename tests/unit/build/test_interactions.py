@@ -127,3 +127,8 @@ def test_simple_methods_never_name_what_was_rated(held_out: HeldOut) -> None:
     ):
         unseen = len(held_out.ratings.items) - len(history)
         assert not history & set(lists[0][:unseen])
+
+
+def test_ratings_of_which_nothing_can_be_held_out_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no user has 9 likes"):
+        interactions.hold_out(table(tmp_path, HEADER + "a,1,5,4\nb,2,5,1\n"))
