@@ -12,7 +12,7 @@ from pathlib import Path
 
 # Set to True at the top of a builder file, it leaves the file out of `all`.
 BY_NAME_ONLY = "BY_NAME_ONLY"
-_KINDS = {"TorchModel", "OnnxModel", "PythonModel", "Ensemble"}
+_KINDS = {"TorchModel", "SklearnModel", "OnnxModel", "PythonModel", "Ensemble"}
 
 
 @dataclass(frozen=True)

@@ -40,16 +40,16 @@ class References:
     Args:
         builder: the loaded builder file.
         network: gives the network of a :class:`TorchModel` as it is served.
-        files: gives the folder of the files of a :class:`PythonModel`.
-        estimator: gives what answers as a fitted :class:`SklearnModel`.
+        files: gives the folder of the files of a :class:`PythonModel`; needed where one is.
+        estimator: gives what answers as a fitted :class:`SklearnModel`; likewise.
     """
 
     def __init__(
         self,
         builder: Builder,
         network: Callable[[TorchModel], Any],
-        files: Callable[[PythonModel], Path],
-        estimator: Callable[[SklearnModel], Callable[[Tensors], Tensors]],
+        files: Callable[[PythonModel], Path] | None = None,
+        estimator: Callable[[SklearnModel], Callable[[Tensors], Tensors]] | None = None,
     ) -> None:
         self._builder = builder
         self._network = network
@@ -64,6 +64,7 @@ class References:
             if isinstance(model, TorchModel):
                 return _torch_answer(model, self._network(model), inputs)
             if isinstance(model, SklearnModel):
+                assert self._estimator is not None
                 return dict(self._estimator(model)(inputs))
             if isinstance(model, OnnxModel):
                 return in_process.run(self._session(model), inputs)
@@ -86,8 +87,10 @@ class References:
     def _function(self, model: PythonModel, inputs: Tensors) -> dict[str, np.ndarray]:
         """Call a Python model's function; the responses of a stream are joined."""
         if model.name not in self._functions:
-            function = model.reference or (model.load and model.load(self._files(model)))
-            assert function is not None
+            function = model.reference
+            if function is None:
+                assert model.load is not None and self._files is not None
+                function = model.load(self._files(model))
             self._functions[model.name] = function
         function = self._functions[model.name]
         answer = function(inputs, self._caller(model)) if model.calls else function(inputs)
