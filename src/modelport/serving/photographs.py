@@ -34,7 +34,7 @@ def square(rgb: np.ndarray, side: int, *, share: float = 1.0) -> np.ndarray:
     left, top = (width - edge) / 2, (height - edge) / 2
     resized = Image.fromarray(rgb).resize(
         (side, side),
-        Image.Resampling.BICUBIC,
+        Image.Resampling.BILINEAR,
         box=(left, top, left + edge, top + edge),
         # Halves large pictures by plain averages first; three is as good as all detail.
         reducing_gap=3.0,
