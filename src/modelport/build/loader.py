@@ -11,13 +11,14 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from types import ModuleType
 
 from pydantic import ValidationError
 
 from modelport import spec
-from modelport.build import fingerprint
+from modelport.build import fingerprint, provenance
 from modelport.errors import BuilderError, BuildError, ModelportError
 from modelport.repository import digests
 from modelport.spec.model import Ensemble, LocalFile, Model, PythonModel, TorchModel
@@ -49,6 +50,12 @@ class Builder:
         """
         own = fingerprint.of_fields(self.path, model.name, fields) if fields else self._whole
         return digests.of_value([own, sorted(self.imports.values())])
+
+    @cached_property
+    def library(self) -> str:
+        """Digest the library's modules that the builder's own code runs on."""
+        files = [self.path, *map(Path, self.imports)]
+        return digests.of_value([provenance.used_by(file) for file in sorted(files)])
 
     @property
     def _whole(self) -> str:
@@ -88,6 +95,10 @@ class Builder:
     def model(self, name: str) -> Model:
         """Find a model by its name."""
         return next(model for model in self.models if model.name == name)
+
+    def closure(self, model: Model) -> set[str]:
+        """Names of the model and of all that it runs, directly or not."""
+        return {model.name}.union(*(self.closure(self.model(name)) for name in model.runs))
 
     def is_public(self, model: Model) -> bool:
         """Say whether clients should call it: what nothing in this file runs, unless told."""
