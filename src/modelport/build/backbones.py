@@ -97,7 +97,6 @@ class EfficientNetLite0(nn.Module):
         (6, 192, 4, 2, 5),
         (6, 320, 1, 1, 3),
     )
-    HEAD = "_fc.weight"
 
     def __init__(self, classes: int) -> None:
         super().__init__()
@@ -147,8 +146,6 @@ class ResNet18(nn.Module):
     Pixels are scaled by the mean and deviation of ImageNet that torchvision trains with.
     """
 
-    HEAD = "fc.weight"
-
     def __init__(self, classes: int) -> None:
         super().__init__()
         mean, deviation = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -172,39 +169,40 @@ class ResNet18(nn.Module):
 
 
 class Architecture(NamedTuple):
-    """A network that :func:`load` knows, its published name, and where its classes are counted."""
+    """A network that :func:`load` knows, by its published name."""
 
     title: str
     make: Callable[[int], nn.Module]
-    head: str
 
 
 ARCHITECTURES = (
-    Architecture("EfficientNet-Lite0", EfficientNetLite0, EfficientNetLite0.HEAD),
-    Architecture("ResNet-18", ResNet18, ResNet18.HEAD),
+    Architecture("EfficientNet-Lite0", EfficientNetLite0),
+    Architecture("ResNet-18", ResNet18),
 )
 
 
-def load(path: Path) -> nn.Module:
-    """Make the network that a checkpoint's keys and shapes tell, with its weights.
+def load(path: Path, *, classes: int) -> nn.Module:
+    """Make the network that a checkpoint's keys tell, with its weights.
 
     Args:
         path: a state dict, as ``torch.save`` writes it. Only tensors are read from it:
             a file that would run code is refused.
+        classes: how many it must tell apart.
 
     Raises:
-        DataError: it is no state dict, or of an architecture that is not known here.
+        DataError: it is no state dict, of an architecture that is not known here, or of
+            other classes.
     """
     state = _state(path)
     architecture = _recognised(path, state)
-    network = architecture.make(len(state[architecture.head]))
+    network = architecture.make(classes)
     try:
         network.load_state_dict(state)
     except RuntimeError as error:
         raise DataError(
             f"{path}: not the weights of {architecture.title}: {_first_line(error)}",
-            cause="the names are those of this architecture, the sizes are not",
-            next_step=_known(),
+            cause=f"another variant, or trained for other classes than the {classes:,} expected",
+            next_step="for classes of your own, copy the builder and give it your labels",
             path=path,
         ) from error
     return network.eval()
