@@ -155,7 +155,9 @@ class ResNet18(nn.Module):
         for number, channels in enumerate((64, 128, 256, 512), start=1):
             stride = 1 if number == 1 else 2
             first = _BasicBlock(channels // stride, channels, stride)
-            setattr(self, f"layer{number}", nn.Sequential(first, _BasicBlock(channels, channels, 1)))
+            setattr(
+                self, f"layer{number}", nn.Sequential(first, _BasicBlock(channels, channels, 1))
+            )
         self.fc = nn.Linear(512, classes)
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:

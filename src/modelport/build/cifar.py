@@ -33,13 +33,14 @@ def read(folder: Path) -> Dataset:
     _check(folder)
     parts = [_batch(folder / name) for name in _TRAINING]
     pixels, targets = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
-    own = Dataset.split({"pixels": pixels}, targets, test=_VALIDATION, validation=_VALIDATION)
-    train = Split(
-        {"pixels": np.concatenate([own.train.inputs["pixels"], own.validation.inputs["pixels"]])},
-        np.concatenate([own.train.targets, own.validation.targets]),
-    )
+    order = np.random.default_rng(0).permutation(len(targets))
+    held, kept = np.split(order, [round(_VALIDATION * len(targets))])
     test_pixels, test_targets = _batch(folder / _TEST)
-    return Dataset(train, own.test, Split({"pixels": test_pixels}, test_targets))
+    return Dataset(
+        Split({"pixels": pixels[kept]}, targets[kept]),
+        Split({"pixels": pixels[held]}, targets[held]),
+        Split({"pixels": test_pixels}, test_targets),
+    )
 
 
 def names(folder: Path) -> list[str]:

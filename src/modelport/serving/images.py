@@ -49,12 +49,7 @@ def decode(content: bytes, *, mode: Mode = "RGB", least_side: int | None = None)
     """
     content = _unwrapped(content)
     try:
-        image = Image.open(io.BytesIO(content), formats=_FORMATS)
-        if image.width * image.height > MAX_PIXELS:
-            raise BadItemError(_too_large(f"{image.width} × {image.height} pixels"))
-        if least_side is not None:
-            image.draft(mode, (least_side, least_side))
-        return np.asarray(_converted(ImageOps.exif_transpose(image), mode))
+        return np.asarray(_read(content, mode, least_side))
     except UnidentifiedImageError as error:
         raise BadItemError(_not_an_image(content)) from error
     except Image.DecompressionBombError as error:  # Pillow's own limit, at which it does not open
@@ -78,7 +73,8 @@ def each(
         inputs: ``image`` bytes[batch, 1], or ``pixels`` uint8[batch, height, width]
             (with a last dimension of 3 where ``mode`` is ``"RGB"``).
         function: takes what :func:`decode` gives; all its answers have one shape.
-        mode: see :func:`decode`, as ``least_side``.
+        mode: see :func:`decode`.
+        least_side: see :func:`decode`.
 
     Returns:
         The function's answers, the batch dimension first.
@@ -89,18 +85,33 @@ def each(
     if ("image" in inputs) == ("pixels" in inputs):
         values = "grey values" if mode == "L" else "RGB values"
         raise BadItemError(f"send either `image` (a file's bytes) or `pixels` (uint8 {values})")
-    # One at a time: a batch of decoded photographs would fill the memory.
-    answers = []
-    for item, given in enumerate(inputs["pixels"] if "pixels" in inputs else inputs["image"]):
+
+    def answer(item: int, given: np.ndarray) -> np.ndarray:
         try:
             coded = "image" in inputs
             pixels = decode(given[0], mode=mode, least_side=least_side) if coded else given
-            if pixels.size == 0:
-                raise BadItemError(f"the image has no pixels (shape {list(pixels.shape)})")
-            answers.append(function(pixels))
+            return function(_not_empty(pixels))
         except BadItemError as error:
             raise BadItemError(str(error), item=item) from error
-    return np.stack(answers)
+
+    # One at a time: a batch of decoded photographs would fill the memory.
+    items = inputs["image"] if "image" in inputs else inputs["pixels"]
+    return np.stack([answer(item, given) for item, given in enumerate(items)])
+
+
+def _read(content: bytes, mode: Mode, least_side: int | None) -> Image.Image:
+    image = Image.open(io.BytesIO(content), formats=_FORMATS)
+    if image.width * image.height > MAX_PIXELS:
+        raise BadItemError(_too_large(f"{image.width} × {image.height} pixels"))
+    if least_side is not None:
+        image.draft(mode, (least_side, least_side))
+    return _converted(ImageOps.exif_transpose(image), mode)
+
+
+def _not_empty(pixels: np.ndarray) -> np.ndarray:
+    if pixels.size == 0:
+        raise BadItemError(f"the image has no pixels (shape {list(pixels.shape)})")
+    return pixels
 
 
 def _unwrapped(content: bytes) -> bytes:
