@@ -116,15 +116,15 @@ def _blended(drawn: Split, files: Sequence[Path], *, copies: int, seed: int) -> 
 
 
 def _patch(random: np.random.Generator, photos: Sequence[np.ndarray], *, vary: bool) -> np.ndarray:
-    photo = photos[random.integers(len(photos))]
+    photo = photos[int(random.integers(len(photos)))]
     top, left = (random.integers(length - SIDE + 1) for length in photo.shape[:2])
-    patch = photo[top : top + SIDE, left : left + SIDE].astype(np.int16)
+    patch: np.ndarray = photo[top : top + SIDE, left : left + SIDE].astype(np.int16)
     if not vary:
         return patch
     # Other colours, negatives and turns of a patch make a few photographs go further.
     patch = patch[:, :, random.permutation(3)]
     patch = 255 - patch if random.random() < 0.5 else patch
-    return np.rot90(patch, random.integers(4))
+    return np.rot90(patch, int(random.integers(4)))
 
 
 def dataset(digits: Path, photos: Path) -> Dataset:

@@ -25,6 +25,9 @@ _COUNTER = "num_batches_tracked"
 class _Scaled(nn.Module):
     """Bytes, channels last, to the values and the order that the convolutions were trained on."""
 
+    mean: torch.Tensor
+    deviation: torch.Tensor
+
     def __init__(self, mean: tuple[float, ...], deviation: tuple[float, ...]) -> None:
         super().__init__()
         for name, values in (("mean", mean), ("deviation", deviation)):
@@ -164,8 +167,8 @@ class ResNet18(nn.Module):
         """Give the logits of a batch of pictures."""
         x = functional.relu(self.bn1(self.conv1(self.scaled(pixels))))
         x = functional.max_pool2d(x, 3, stride=2, padding=1)
-        for layer in (self.layer1, self.layer2, self.layer3, self.layer4):
-            x = layer(x)
+        for number in (1, 2, 3, 4):
+            x = self.get_submodule(f"layer{number}")(x)
         logits: torch.Tensor = self.fc(x.mean(dim=(2, 3)))
         return logits
 

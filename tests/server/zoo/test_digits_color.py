@@ -204,6 +204,7 @@ def cifar(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_with_cifar10_the_labels_are_its_classes(tmp_path: Path, cifar: Path) -> None:
     repository = copied(tmp_path)
     builder_file.build_file(BUILDER, repository, lambda _: None, False, data=cifar)
