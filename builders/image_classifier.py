@@ -22,16 +22,13 @@ from modelport.serving.classes import Names
 from modelport.spec import (
     Ensemble,
     Gate,
-    ModelWarmup,
     PythonModel,
     Sample,
-    Serving,
     Source,
     Step,
     Tensor,
     Tolerance,
     TorchModel,
-    WarmupInput,
 )
 
 WEIGHTS = Source(
@@ -192,22 +189,9 @@ models = (
         inputs=(CROP,),
         outputs=(NUMBERS, PROBABILITIES),
         max_batch_size=MOST,
-        serving=Serving(
-            # No dynamic batching: on a CPU core a batch of 8 takes a quarter more time per
-            # item than one alone, because its activations leave the cache.
-            # The first execution plans the memory: three times as long as the others.
-            warmup=(
-                ModelWarmup(
-                    name="black",
-                    batch_size=1,
-                    inputs={
-                        "crop": WarmupInput(
-                            data_type="TYPE_UINT8", dims=(SIDE, SIDE, 3), zero_data=True
-                        )
-                    },
-                ),
-            ),
-        ),
+        # No dynamic batching: on a CPU core a batch of 8 takes a quarter more time per item than
+        # one alone, because its activations leave the cache. No warmup: the first execution
+        # takes a few milliseconds more, and no memory is held before it is needed.
         network=network,
         part=Best,
         data=dataset,
