@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,9 +17,7 @@ _WINDOW = 5
 _CONTEXT_POWER = 0.75
 
 
-def word_tokenizer(
-    corpus: Sequence[str], *, words: int, longest: int, multiple_of: int = 1
-) -> Any:
+def word_tokenizer(corpus: Sequence[str], *, words: int, longest: int, multiple_of: int = 1) -> Any:
     """Make a ``tokenizers.Tokenizer`` of words and punctuation marks, lower case, no accents.
 
     Args:
@@ -84,7 +82,7 @@ def word_vectors(ids: np.ndarray, mask: np.ndarray, *, words: int, size: int) ->
     matrix = sparse.csr_matrix((information[kept], places), shape)
     left, strengths, _ = randomized_svd(matrix, n_components=size, random_state=0)
     vectors = left * np.sqrt(strengths)
-    return (vectors / vectors.std()).astype(np.float32)
+    return np.asarray(vectors / vectors.std(), np.float32)
 
 
 def tfidf_classifier(dataset: Dataset) -> dict[str, float]:
@@ -106,7 +104,7 @@ def tfidf_classifier(dataset: Dataset) -> dict[str, float]:
     return evaluation.classification(scores, dataset.test.targets)
 
 
-def tfidf_vectors(corpus: Sequence[str], *batches: Sequence[str]) -> list[np.ndarray]:
+def tfidf_vectors(corpus: Iterable[str], *batches: Iterable[str]) -> list[np.ndarray]:
     """Give unit vectors of texts, float64[texts, words], weighted by TF-IDF over ``corpus``."""
     from sklearn.feature_extraction.text import TfidfVectorizer
 
