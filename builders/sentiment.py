@@ -61,8 +61,8 @@ class SentimentLSTM(nn.Module):
 
     def __init__(self, vectors: torch.Tensor) -> None:
         super().__init__()
-        self.vectors = nn.Embedding(*vectors.shape, _weight=vectors)
-        self.lstm = nn.LSTM(vectors.shape[1], HIDDEN, 2, batch_first=True, dropout=0.3)
+        self.vectors = nn.Embedding(len(vectors), VECTOR, _weight=vectors)
+        self.lstm = nn.LSTM(VECTOR, HIDDEN, 2, batch_first=True, dropout=0.3)
         self.drop = nn.Dropout(0.3)
         self.scores = nn.Linear(2 * HIDDEN, len(LABELS))
 
