@@ -39,7 +39,7 @@ lock: ## choose the newest versions for constraints.txt (needs uv on PATH)
 	@{ sed '/^[^#]/,$$d' constraints.txt; \
 	  uv pip compile --universal --python-version 3.10 --extra dev --upgrade --quiet --no-header \
 	    --no-annotate --no-emit-index-url --no-emit-find-links pyproject.toml constraints.in \
-	  | grep -v win32; } > constraints.new || { rm -f constraints.new; exit 1; }
+	  | grep -v "win32\|== 'emscripten'"; } > constraints.new || { rm -f constraints.new; exit 1; }
 	@mv constraints.new constraints.txt
 
 environment:

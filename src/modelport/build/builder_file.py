@@ -68,7 +68,9 @@ def build_models(
 
 def _weights_unseen(model: Model) -> bool:
     """Say whether a network's weights may come from a file that nobody here knows of."""
-    return isinstance(model, TorchModel) and model.training is None and not model.sources
+    if not isinstance(model, TorchModel) or model.weights_of:
+        return False
+    return model.training is None and not model.sources
 
 
 class _Work:
@@ -174,14 +176,14 @@ class _Work:
 
     def _cases(self, model: Model, fetched: list[Fetched]) -> Done:
         """Make the requests of the proof with their expected answers."""
-        trained = {name: network.trained.key for name, network in self._networks.items()}
+        answering = self._builder.closure(model)
         inputs = {
             "builder": self._builder.fingerprint(model),
             "model": model.name,
             "max_batch_size": model.max_batch_size,
             "data": [file.entry.sha256 for file in fetched],
-            "trained": trained,
-            "files": {name: done.key for name, done in self._files_made.items()},
+            "trained": {n: w.trained.key for n, w in self._networks.items() if n in answering},
+            "files": {n: done.key for n, done in self._files_made.items() if n in answering},
             "onnx": self._onnx_digests(),
             "library": [
                 self._builder.library,

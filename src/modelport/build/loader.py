@@ -96,6 +96,10 @@ class Builder:
         """Find a model by its name."""
         return next(model for model in self.models if model.name == name)
 
+    def closure(self, model: Model) -> set[str]:
+        """Names of the model and of all that it runs, directly or not."""
+        return {model.name}.union(*(self.closure(self.model(name)) for name in model.runs))
+
     def is_public(self, model: Model) -> bool:
         """Say whether clients should call it: what nothing in this file runs, unless told."""
         if model.public is not None:

@@ -120,6 +120,8 @@ class References:
         return made
 
     def _declared(self, model: Model, outputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        if model.delivery == "stream" and not outputs:
+            return {}  # a stream may end without a response
         missing = [tensor.name for tensor in model.outputs if tensor.name not in outputs]
         if missing:
             raise BuilderError(
