@@ -127,7 +127,7 @@ def test_a_bad_text_is_refused_with_the_number_of_its_item(
 
 
 def test_a_batch_larger_than_the_server_takes_is_refused(client: Client) -> None:
-    with pytest.raises(InvalidInputError, match="17.*takes 1 to 16"):
+    with pytest.raises(InvalidInputError, match=r"17.*takes 1 to 16"):
         ask(client, *map(str, range(17)))
 
 
