@@ -283,16 +283,21 @@ def _publish(
 def _prove(
     stage: Path, new: Sequence[Candidate], versions: dict[str, int], listener: Listener
 ) -> None:
-    for candidate, parity, took in proof.prove(stage, new, listener):
+    for candidate, found in proof.prove(stage, new, listener):
         name, server = candidate.model.name, proof.server_name()
         version_dir = stage / name / str(versions[name])
         # Bytecode that the private server's interpreter left there.
         shutil.rmtree(version_dir / "__pycache__", ignore_errors=True)
         candidate.manifest(
-            version_dir, served=parity, how=proof.how(candidate), server=server
+            version_dir,
+            served=found.parity,
+            how=proof.how(candidate),
+            server=server,
+            latency=found.latency,
         ).write(version_dir)
+        parity = found.parity
         worst = f"{parity.requests} requests, worst |Δ| {parity.worst_absolute:.2g}"
-        listener(Report(name, "prove", f"{worst}, through the server", took))
+        listener(Report(name, "prove", f"{worst}, through the server", found.duration_s))
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from modelport.repository.manifest import (
     BuilderEntry,
     DataEntry,
     FileEntry,
+    LatencyEntry,
     Manifest,
     Metrics,
     ParityEntry,
@@ -158,7 +159,13 @@ class Candidate:
         return Samples((*titled, *others[:_KEPT_CASES]), self.cases.delivery)
 
     def manifest(
-        self, version_dir: Path, *, served: Parity, how: ParityEntry, server: str
+        self,
+        version_dir: Path,
+        *,
+        served: Parity,
+        how: ParityEntry,
+        server: str,
+        latency: LatencyEntry | None,
     ) -> Manifest:
         """Describe the staged version, with the parity found through the server."""
         tolerance = self.model.tolerance
@@ -195,6 +202,7 @@ class Candidate:
                 through_server=through_server,
                 server=server,
             ),
+            latency=latency,
             files=[
                 FileEntry.of(version_dir / n, version_dir) for n in sorted({*self.files, SAMPLES})
             ],
