@@ -62,9 +62,6 @@ TEST = ("motorcycle_left.png", "chelsea.png")
 # Each training digit appears on so many patches, from the second on a little turned.
 COPIES = 3
 SIDE = photographs.THUMBNAIL_SIDE
-# Of the pictures that are asked, the network takes these for a 1: they are asked without truth.
-MISREAD = (8, 9)
-
 # Requests that arrive within a tenth of a millisecond share one execution; a lone one hardly waits.
 BATCHING = ModelDynamicBatching(max_queue_delay_microseconds=100)
 
@@ -154,16 +151,20 @@ def softmax(version: Path) -> Softmax:
 
 
 def questions(digits: Path, photos: Path) -> Sequence[Sample]:
-    """Take a picture of each class in the test split, and send it in several forms."""
+    """Take the first picture of each class in the test split, and send it in several forms.
+
+    What is known to be right stands only with those that people are shown, five digits: of
+    twenty pictures the network misreads one.
+    """
     test = pictures(digits, photos).test
     names = labels(digits, photos)["labels.txt"].split()
     firsts = [test.inputs["pixels"][test.targets == number][0] for number in range(10)]
-    known = set() if digits.is_dir() else set(range(10)) - set(MISREAD)
     asked = enumerate(zip(names, firsts, strict=True))
-    return [_question(i, name, picture, known=i in known) for i, (name, picture) in asked]
+    shown = 0 if digits.is_dir() else 5
+    return [_question(i, name, picture, shown=i < shown) for i, (name, picture) in asked]
 
 
-def _question(number: int, name: bytes, picture: np.ndarray, *, known: bool) -> Sample:
+def _question(number: int, name: bytes, picture: np.ndarray, *, shown: bool) -> Sample:
     form = ("PNG", "JPEG", "pixels")[number % 3]
     image = Image.fromarray(picture).resize((SIDE * (1 + number // 3),) * 2)
     file = io.BytesIO()
@@ -171,8 +172,8 @@ def _question(number: int, name: bytes, picture: np.ndarray, *, known: bool) -> 
     coded = np.array([file.getvalue()], dtype=np.object_)
     return Sample(
         {"pixels": np.asarray(image)} if form == "pixels" else {"image": coded},
-        title=f"{name.decode()}, {form} {image.width} × {image.height}",
-        truth={"label": np.array([name], dtype=np.object_)} if known else {},
+        title=f"{name.decode()}, {form} {image.width} × {image.height}" if shown else "",
+        truth={"label": np.array([name], dtype=np.object_)} if shown else {},
     )
 
 
@@ -221,8 +222,8 @@ models = (
         sources=SOURCES,
         training=Training(epochs=8, patience=6, learning_rate=1e-2, weight_decay=1e-2),
         baselines={"ridge on pixels": ridge},
-        # What CIFAR-10 allows a LeNet; digits on photographs reach far more.
-        gates=(Gate("accuracy", at_least=0.55),),
+        # The second is what CIFAR-10 allows a LeNet.
+        gates=(Gate("accuracy", at_least=0.85, on=MNIST_5K), Gate("accuracy", at_least=0.55)),
         limits=LIMITS,
         tolerance=Tolerance(absolute=1e-4, relative=1e-4),
     ),
