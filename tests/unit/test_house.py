@@ -38,9 +38,9 @@ FOREIGN: Mapping[str, set[str]] = {
     "errors": set(),
     "spec": {"pydantic"},
     # triton_python_backend_utils exists inside tritonserver's stubs only.
-    "serving": {"numpy", "PIL", "onnxruntime", "triton_python_backend_utils"},
-    # geventhttpclient and google (protobuf) are tritonclient's; ml_dtypes is used where it is.
-    "client": {"numpy", "tritonclient", "geventhttpclient", "google", "ml_dtypes"},
+    "serving": {"numpy", "PIL", "onnxruntime", "tokenizers", "triton_python_backend_utils"},
+    # Those of tritonclient come along with it; ml_dtypes is used where it is.
+    "client": {"numpy", "tritonclient", "geventhttpclient", "google", "grpc", "ml_dtypes"},
     "cli": {"click", "rich", "numpy"},
 }
 

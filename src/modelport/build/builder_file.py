@@ -23,7 +23,7 @@ from modelport.errors import BuilderError, GateError, LoadError
 from modelport.repository import digests, publish
 from modelport.repository.layout import Repository
 from modelport.repository.samples import Samples
-from modelport.spec.model import LocalFile, Model, OnnxModel, Sample, TorchModel
+from modelport.spec.model import LocalFile, Model, OnnxModel, PythonModel, Sample, TorchModel
 
 if TYPE_CHECKING:
     from modelport.build.network import NetworkBuild
@@ -33,14 +33,24 @@ _SAMPLE_ITEMS = 16
 
 
 def build_file(
-    path: Path, repository: Repository, listener: Listener, keep_edits: bool
+    path: Path,
+    repository: Repository,
+    listener: Listener,
+    keep_edits: bool,
+    *,
+    data: Path | None = None,
 ) -> list[Built]:
     """Take every model of a builder file the whole way; see ``pipeline.build``."""
-    return build_models(loader.load(path), repository, listener, keep_edits)
+    return build_models(loader.load(path, data=data), repository, listener, keep_edits, data=data)
 
 
 def build_models(
-    builder: Builder, repository: Repository, listener: Listener, keep_edits: bool
+    builder: Builder,
+    repository: Repository,
+    listener: Listener,
+    keep_edits: bool,
+    *,
+    data: Path | None = None,
 ) -> list[Built]:
     """Take what a builder declares, from wherever it was loaded, the whole way."""
     publish.finish(repository.path)
@@ -49,7 +59,8 @@ def build_models(
     published = {c.model.name: c.published(repository) for c in candidates}
     new = [c for c in candidates if published[c.model.name] is None]
     versions = _publish(candidates, published, repository, listener, keep_edits)
-    if not any(_weights_unseen(model) for model in builder.models):
+    # What was built on other data is not what the builder file says: the next build looks again.
+    if not data and not any(_weights_unseen(model) for model in builder.models):
         index.store(builder.path, repository, {**builder.imports, **work.local_files}, versions)
     fresh = {candidate.model.name for candidate in new}
     return [Built(name, version, name in fresh) for name, version in versions.items()]
@@ -72,13 +83,20 @@ class _Work:
         self._keep_edits = keep_edits
         self._networks: dict[str, NetworkBuild] = {}
         self._keys: dict[str, str] = {}
-        self._references = References(builder, lambda m: self._networks[m.name].network)
+        self._files_made: dict[str, Done] = {}
+        self._references = References(
+            builder,
+            network=lambda model: self._networks[model.name].network,
+            files=lambda model: self._files_made[model.name].folder,
+        )
         self.local_files: dict[str, str] = {}
 
     def candidate(self, model: Model) -> Candidate:
         """Take a model through every step that needs no server."""
         fetched = self._fetch(model)
         network = self._network(model, fetched)
+        if isinstance(model, PythonModel):
+            self._files_made[model.name] = self._made(model, fetched)
         cases = self._cases(model, fetched)
         if network is not None:
             network.run(cases)
@@ -90,7 +108,7 @@ class _Work:
             cases_key=cases.key,
             files=self._files(model, network),
             data=[file.entry for file in fetched],
-            parts=[self._keys[name] for name in self._parts(model)],
+            parts=[self._keys[name] for name in sorted(model.runs)],
             metrics=network.metrics if network else None,
             in_process=network.parity_found if network else None,
             seed=model.training.seed if isinstance(model, TorchModel) and model.training else None,
@@ -119,13 +137,40 @@ class _Work:
             return None
         from modelport.build.network import NetworkBuild
 
-        network = NetworkBuild(self._builder, model, fetched, self._listener)
+        whole = self._networks[model.weights_of] if model.weights_of else None
+        network = NetworkBuild(self._builder, model, fetched, self._listener, whole)
         self._networks[model.name] = network
         network.check_gates()
         return network
 
-    def _parts(self, model: Model) -> list[str]:
-        return sorted(loader.parts_of(model))
+    def _made(self, model: PythonModel, fetched: list[Fetched]) -> Done:
+        """Make the files that lie beside a Python model's code."""
+        inputs = {
+            "model": model.name,
+            "builder": self._builder.fingerprint(model, "files") if model.files else "",
+            "data": [file.entry.sha256 for file in fetched] if model.files else [],
+            "library": provenance.library("serving/*.py") if model.files else "",
+            "versions": provenance.dependencies() if model.files else {},
+        }
+
+        def work(folder: Path) -> dict[str, object]:
+            if model.files is None:
+                return {"files": []}
+            mend = "mend the function that makes the files, or the data that it reads"
+            with self._builder.blamed(model, "`files`", mend):
+                files = model.files(*(file.path for file in fetched))
+                for name, content in files.items():
+                    if isinstance(content, Path):
+                        shutil.copyfile(content, folder / name)
+                    else:
+                        (folder / name).write_bytes(content)
+            return {"files": sorted(files)}
+
+        done = steps.run("files", inputs, work)
+        if names := done.facts()["files"]:
+            took = None if done.cached else done.duration_s
+            self._listener(Report(model.name, "files", ", ".join(names), took))
+        return done
 
     def _cases(self, model: Model, fetched: list[Fetched]) -> Done:
         """Make the requests of the proof with their expected answers."""
@@ -136,13 +181,16 @@ class _Work:
             "max_batch_size": model.max_batch_size,
             "data": [file.entry.sha256 for file in fetched],
             "trained": trained,
+            "files": {name: done.key for name, done in self._files_made.items()},
             "onnx": self._onnx_digests(),
-            "library": provenance.library("serving/*.py", "build/references.py", "verify/cases.py"),
+            "library": provenance.library(
+                "serving/*.py", "build/references.py", "verify/cases.py", "verify/asking.py"
+            ),
         }
 
         def work(folder: Path) -> dict[str, object]:
             cases = self._references.cases(model, self._samples(model, fetched))
-            Samples(tuple(cases)).write(folder / "samples.json")
+            Samples(tuple(cases), model.delivery).write(folder / "samples.json")
             return {"cases": len(cases)}
 
         return steps.run("reference", inputs, work)
@@ -159,8 +207,10 @@ class _Work:
             return self._called(model, fetched)
         if isinstance(model, TorchModel) and model.data is not None:
             names = {tensor.name for tensor in model.inputs}
-            items = self._networks[model.name].dataset.test.samples(_SAMPLE_ITEMS)
-            return [Sample({n: a for n, a in i.inputs.items() if n in names}) for i in items]
+            dataset = self._networks[model.name].dataset
+            if names <= set(dataset.test.inputs):
+                items = dataset.test.samples(_SAMPLE_ITEMS)
+                return [Sample({n: a for n, a in i.inputs.items() if n in names}) for i in items]
         return drawn_samples(model)
 
     def _called(self, model: Model, fetched: list[Fetched]) -> Sequence[Sample]:
@@ -182,8 +232,10 @@ class _Work:
             return {"model.onnx": network.onnx_file}
         if isinstance(model, OnnxModel):
             return onnx_files(self._builder, model)
-        if model.kind == "python":
-            return {"model.py": source_file(self._builder, model, self._repository)}
+        if isinstance(model, PythonModel):
+            made = self._files_made[model.name]
+            code = source_file(self._builder, model, self._repository)
+            return {"model.py": code, **{n: made.folder / n for n in made.facts()["files"]}}
         return {}
 
 

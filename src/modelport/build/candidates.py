@@ -49,7 +49,7 @@ class Candidate:
         cases: requests and expected answers of its proof.
         files: name in the version folder to the file on disk (``model.onnx``, …).
         data: data sources, for the manifest.
-        parts: build keys of the models that it runs, for an ensemble.
+        parts: build keys of the models that it runs.
         metrics: figures of the network on held-out data.
         in_process: parity in this process, for a network.
         seed: of the training.
@@ -153,7 +153,7 @@ class Candidate:
         """The cases that stay in the version, for the watchdog and for load tests."""
         titled = [case for case in self.cases.cases if case.title]
         others = [c for c in self.cases.cases if not c.title and _size_bytes(c) <= _KEPT_BYTES]
-        return Samples((*titled, *others[:_KEPT_CASES]))
+        return Samples((*titled, *others[:_KEPT_CASES]), self.cases.delivery)
 
     def manifest(
         self, version_dir: Path, *, served: Parity, how: ParityEntry, server: str
@@ -174,6 +174,8 @@ class Candidate:
             kind=self.model.kind,
             public=self.builder.is_public(self.model),
             doc=self.model.doc,
+            limits=list(self.model.limits),
+            runs=sorted(self.model.runs),
             created=datetime.now(timezone.utc).replace(microsecond=0),
             builder=BuilderEntry(
                 path=f"{self.builder.path.parent.name}/{self.builder.path.name}",

@@ -67,7 +67,7 @@ def _file(builder: Path, repository: Repository) -> Path:
 
 
 def _digest(path: Path) -> str | None:
-    return digests.of_file(path) if path.is_file() else None
+    return digests.of_path(path) if path.exists() else None
 
 
 def _beside(folder: ModelFolder) -> str:

@@ -20,7 +20,7 @@ from modelport import spec
 from modelport.build import fingerprint
 from modelport.errors import BuilderError, BuildError, ModelportError
 from modelport.repository import digests
-from modelport.spec.model import Ensemble, Model
+from modelport.spec.model import Ensemble, LocalFile, Model, PythonModel, TorchModel
 
 _PACKAGE = Path(spec.__file__).parents[1]
 # Modules that builders imported from beside them: each load reads them anew, because
@@ -90,18 +90,18 @@ class Builder:
         return next(model for model in self.models if model.name == name)
 
     def is_public(self, model: Model) -> bool:
-        """Say whether clients should call it: what no ensemble of this file uses, unless told."""
+        """Say whether clients should call it: what nothing in this file runs, unless told."""
         if model.public is not None:
             return model.public
-        return model.name not in self.parts()
-
-    def parts(self) -> set[str]:
-        """Names of the models that are steps of an ensemble in this file."""
-        return {name for model in self.models for name in parts_of(model)}
+        return not any(model.name in other.runs for other in self.models)
 
 
-def load(path: Path) -> Builder:
+def load(path: Path, *, data: Path | None = None) -> Builder:
     """Run a builder file and collect what it declares as ``model`` or ``models``.
+
+    Args:
+        path: the builder file.
+        data: takes the place of the file's first source, in every model that names it.
 
     Raises:
         BuilderError: it does not parse, cannot be imported, or a declaration is wrong.
@@ -110,7 +110,24 @@ def load(path: Path) -> Builder:
         module = _execute(path)
         models = _declared(path, module)
         imports = _own_imports(imported())
-    return Builder(path, models, imports)
+    return Builder(path, _on_data(path, models, data) if data else models, imports)
+
+
+def _on_data(path: Path, models: tuple[Model, ...], data: Path) -> tuple[Model, ...]:
+    first = next((source for model in models for source in model.sources), None)
+    if first is None:
+        raise BuilderError(
+            f"{path}: no model of it reads data from outside, so it cannot use {data}",
+            next_step="name the data in `sources` of a model, or build without --data",
+            path=path,
+        )
+    own = LocalFile(str(data.absolute()))
+
+    def replaced(model: Model) -> Model:
+        sources = tuple(own if source == first else source for source in model.sources)
+        return dataclasses.replace(model, sources=sources)
+
+    return tuple(replaced(model) for model in models)
 
 
 @contextmanager
@@ -232,33 +249,38 @@ def _is_kind(declared: object) -> bool:
 
 
 def _parts_first(path: Path, models: tuple[Model, ...]) -> tuple[Model, ...]:
-    """Order the models so that an ensemble comes after its steps."""
+    """Order the models so that each comes after those that it runs or takes weights of."""
     ordered: dict[str, Model] = {}
     waiting = {model.name: model for model in models}
     while waiting:
-        ready = [m for m in waiting.values() if parts_of(m).isdisjoint(waiting)]
+        ready = [m for m in waiting.values() if needs(m).isdisjoint(waiting)]
         if not ready:
-            raise BuilderError(
-                f"{path}: ensembles run each other in a circle: {', '.join(waiting)}"
-            )
+            raise BuilderError(f"{path}: models need each other in a circle: {', '.join(waiting)}")
         for model in ready:
             ordered[model.name] = waiting.pop(model.name)
     for model in models:
-        if unknown := sorted(parts_of(model) - set(ordered)):
-            raise BuilderError(
-                f"{path}: ensemble {model.name!r}: field 'steps': model {unknown[0]!r} is not"
-                " declared in this file",
-                cause="the answer of an ensemble is proven against its steps' references",
-                next_step="declare the step's model in the same builder file",
-                path=path,
-                field="steps",
-            )
+        if unknown := sorted(needs(model) - set(ordered)):
+            raise _undeclared(path, model, unknown[0])
     return tuple(ordered.values())
 
 
-def parts_of(model: Model) -> set[str]:
-    """Names of the models that an ensemble runs; empty for every other model."""
-    return {step.model for step in model.steps} if isinstance(model, Ensemble) else set()
+def needs(model: Model) -> frozenset[str]:
+    """Names of the models that must be built before this one."""
+    weights = model.weights_of if isinstance(model, TorchModel) else None
+    return model.runs | {weights} if weights else model.runs
+
+
+def _undeclared(path: Path, model: Model, name: str) -> BuilderError:
+    field = {Ensemble: "steps", PythonModel: "calls"}.get(type(model), "weights_of")
+    kind = "ensemble" if isinstance(model, Ensemble) else "model"
+    return BuilderError(
+        f"{path}: {kind} {model.name!r}: field {field!r}: model {name!r} is not declared in"
+        " this file",
+        cause=f"{model.name!r} is proven against the references of the models that it needs",
+        next_step=f"declare {name!r} in the same builder file, or mend the name",
+        path=path,
+        field=field,
+    )
 
 
 def _own_imports(names: set[str]) -> dict[str, str]:

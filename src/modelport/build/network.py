@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -39,12 +40,14 @@ class NetworkBuild:
         model: the declaration.
         fetched: its data files.
         listener: hears of every step.
+        whole: the model that trains the network of which this one serves a part.
     """
 
     builder: Builder
     model: TorchModel
     fetched: list[Fetched]
     listener: Listener
+    whole: NetworkBuild | None = None
     parity_found: Parity | None = None
 
     def run(self, cases: Done) -> None:
@@ -70,6 +73,8 @@ class NetworkBuild:
     @cached_property
     def trained(self) -> Done:
         """The step that leaves the trained weights."""
+        if self.whole:
+            return self.whole.trained
         inputs = self._key(
             "serving/*.py", "build/training.py", "build/dataset.py", "build/augment.py"
         )
@@ -87,7 +92,14 @@ class NetworkBuild:
 
     @cached_property
     def network(self) -> Any:
-        """The trained network, in evaluation mode."""
+        """What is served of the trained network, in evaluation mode."""
+        return self._part(self.trained_network)
+
+    @cached_property
+    def trained_network(self) -> Any:
+        """The trained network as a whole, in evaluation mode."""
+        if self.whole:
+            return self.whole.trained_network
         network = self._new_network()
         weights = torch.load(self.trained.folder / _WEIGHTS, weights_only=True)
         network.load_state_dict(weights)
@@ -100,22 +112,33 @@ class NetworkBuild:
             return None
         inputs = {
             "train": self.trained.key,
-            "builder": self.builder.fingerprint(self.model, "data", "evaluate"),
-            "library": provenance.library("build/evaluation.py"),
+            "builder": self.builder.fingerprint(
+                self.model, "data", "evaluate", "measure", "baselines"
+            ),
+            "library": provenance.library("serving/*.py", "build/evaluation.py"),
         }
         done = steps.run("evaluate", inputs, lambda _: self._evaluate())
         facts = done.facts()
-        values = facts["values"]
-        shown = ", ".join(f"{k} {values[k]:.4g}" for k in self._shown(values))
-        self._report("evaluate", f"{shown} on {facts['count']} test items", done)
-        gates = {gate.metric: gate.describe() for gate in self.model.gates}
-        return Metrics(split="test", count=facts["count"], values=values, gates=gates)
+        values, baselines = facts["values"], facts["baselines"]
+        shown = self._shown(values)
+        text = ", ".join(f"{k} {values[k]:.4g}" for k in shown)
+        for title, others in baselines.items():
+            text += f"; {title} {', '.join(f'{others[k]:.4g}' for k in shown if k in others)}"
+        self._report("evaluate", f"{text} on {facts['count']} test items", done)
+        return Metrics(
+            split="test",
+            count=facts["count"],
+            values=values,
+            gates={gate.metric: gate.describe() for gate in self.model.gates},
+            baselines=baselines,
+        )
 
     @cached_property
     def exported(self) -> Done:
         """The step that leaves the ONNX file as the exporter wrote it."""
         inputs = {
             "train": self.trained.key,
+            "part": self.builder.fingerprint(self.model, "part") if self.model.part else "",
             "tensors": repr((self.model.inputs, self.model.outputs, self.model.max_batch_size)),
             "library": provenance.library("build/export.py"),
             "versions": provenance.dependencies(),
@@ -167,11 +190,20 @@ class NetworkBuild:
             "torch": torch.__version__,
         }
 
+    def _part(self, network: Any) -> Any:
+        if self.model.part is None:
+            return network
+        with self.builder.blamed(self.model, "`part`", "mend the function that takes the part"):
+            return self.model.part(network).eval()
+
     def _new_network(self) -> Any:
+        assert self.model.network is not None
         training.seed_everything(self.model.training.seed if self.model.training else 0)
         mend = "mend the function that makes the network"
+        paths = [file.path for file in self.fetched]
         with self.builder.blamed(self.model, "`network`", mend):
-            network = self.model.network()
+            takes_paths = bool(inspect.signature(self.model.network).parameters)
+            network = self.model.network(*(paths if takes_paths else ()))
         if not isinstance(network, torch.nn.Module):
             raise BuilderError(
                 f"{self.builder.path}: model {self.model.name!r}: field 'network': expected a"
@@ -185,10 +217,10 @@ class NetworkBuild:
         settings = self.model.training
         network = self._new_network()
         # Before hours of training: does the network fit its declaration at all?
-        export.check_outputs(self.model, network, self.builder.path)
+        export.check_outputs(self.model, self._part(network), self.builder.path)
         facts: Mapping[str, object] = {}
         if settings is not None:
-            names = [tensor.name for tensor in self.model.inputs]
+            names = self._forward_inputs()
             dataset = self.dataset
             with self.builder.blamed(self.model, "training", _MEND):
                 history = training.fit(
@@ -223,7 +255,7 @@ class NetworkBuild:
                 model=self.model.name,
                 field="data",
             )
-        declared = {tensor.name for tensor in self.model.inputs}
+        declared = set(self._forward_inputs()) if self.model.measure is None else set()
         if missing := sorted(declared - set(dataset.test.inputs)):
             raise BuilderError(
                 f"{self.builder.path}: model {self.model.name!r}: the dataset has no input"
@@ -234,14 +266,26 @@ class NetworkBuild:
             )
 
     def _evaluate(self) -> Mapping[str, object]:
-        names = [tensor.name for tensor in self.model.inputs]
-        network, test = self.network, self.dataset.test
-        measure = self.model.evaluate or evaluation.classification
         with self.builder.blamed(self.model, "evaluation", _MEND):
-            outputs = training.predict(network, test, names)
-            values = measure(outputs, test.targets)
-            figures = {name: float(value) for name, value in values.items()}
-        return {"count": len(test), "values": figures}
+            values = _floats(self._measure())
+        baselines = {}
+        for title, baseline in self.model.baselines.items():
+            with self.builder.blamed(self.model, f"baseline {title!r}", _MEND):
+                baselines[title] = _floats(baseline(self.dataset))
+        return {"count": len(self.dataset.test), "values": values, "baselines": baselines}
+
+    def _measure(self) -> Mapping[str, float]:
+        network, test = self.trained_network, self.dataset.test
+        if self.model.measure is not None:
+            return self.model.measure(network, self.dataset)
+        outputs = training.predict(network, test, self._forward_inputs())
+        return (self.model.evaluate or evaluation.classification)(outputs, test.targets)
+
+    def _forward_inputs(self) -> list[str]:
+        """Names of the dataset's arrays that the whole network takes."""
+        settings = self.model.training
+        own = settings.inputs if settings else ()
+        return list(own) or [tensor.name for tensor in self.model.inputs]
 
     def _shown(self, values: Mapping[str, float]) -> list[str]:
         gated = [gate.metric for gate in self.model.gates if gate.metric in values]
@@ -272,6 +316,7 @@ class NetworkBuild:
             )
 
     def _export(self, folder: Path) -> Mapping[str, object]:
+        export.check_outputs(self.model, self.network, self.builder.path)
         return export.export(self.model, self.network, folder / _ONNX).as_dict()
 
     def _slim(self, folder: Path) -> Mapping[str, object]:
@@ -302,6 +347,10 @@ class NetworkBuild:
     def _report(self, step: str, words: str, done: Done) -> None:
         took = None if done.cached else done.duration_s
         self.listener(Report(self.model.name, step, words, took))
+
+
+def _floats(values: Mapping[str, float]) -> dict[str, float]:
+    return {name: float(value) for name, value in values.items()}
 
 
 def _weights_digest(network: Any) -> str:

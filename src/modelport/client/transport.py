@@ -6,7 +6,7 @@ speaks HTTP alone never loads grpc, and the other way round.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, NamedTuple, Protocol, cast
@@ -29,6 +29,14 @@ class Reply:
     version: str
 
 
+class SequenceStep(NamedTuple):
+    """Which sequence a request belongs to, and whether it is its first or its last."""
+
+    id: int
+    start: bool
+    end: bool
+
+
 class IndexEntry(NamedTuple):
     """One line of the server's repository index."""
 
@@ -44,8 +52,19 @@ class Transport(Protocol):
     Every method raises errors of :mod:`modelport.errors` only, within the time of its call.
     """
 
-    def infer(self, call: Call, tensors: Sequence[Tensor], outputs: Sequence[str]) -> Reply:
+    def infer(
+        self,
+        call: Call,
+        tensors: Sequence[Tensor],
+        outputs: Sequence[str],
+        step: SequenceStep | None = None,
+    ) -> Reply:
         """Run the model once; without ``outputs`` it answers with all of them."""
+
+    def stream(
+        self, call: Call, tensors: Sequence[Tensor], outputs: Sequence[str]
+    ) -> Iterator[Reply]:
+        """Send one request and give its responses as they come."""
 
     def metadata(self, call: Call) -> dict[str, Any]:
         """Give the V2 model metadata document."""

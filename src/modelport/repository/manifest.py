@@ -65,6 +65,7 @@ class Metrics(_Part):
     count: int
     values: dict[str, float]
     gates: dict[str, str] = Field(default_factory=dict)
+    baselines: dict[str, dict[str, float]] = Field(default_factory=dict)
 
 
 class ToleranceEntry(_Part):
@@ -86,6 +87,15 @@ class ParityEntry(_Part):
     worst_relative: float
 
 
+class LatencyEntry(_Part):
+    """How long single requests took on the machine that proved the version, one at a time."""
+
+    requests: int
+    p50_ms: dict[str, float]
+    p99_ms: dict[str, float]
+    machine: str
+
+
 class Proof(_Part):
     """Parity in this process and through a running server, against one tolerance."""
 
@@ -104,6 +114,8 @@ class Manifest(_Part):
     kind: Kind
     public: bool
     doc: str = ""
+    limits: list[str] = Field(default_factory=list)
+    runs: list[str] = Field(default_factory=list)
     created: datetime
     builder: BuilderEntry
     build_key: Sha256
@@ -113,6 +125,7 @@ class Manifest(_Part):
     seed: int | None = None
     metrics: Metrics | None = None
     proof: Proof
+    latency: LatencyEntry | None = None
     precision: str = "fp32"
     derived_from: int | None = None
     files: list[FileEntry]

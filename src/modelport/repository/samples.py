@@ -26,6 +26,7 @@ from tritonclient.utils import (
 )
 
 from modelport.errors import IntegrityError
+from modelport.spec.model import Delivery
 
 FILE_NAME = "samples.json"
 
@@ -49,9 +50,10 @@ class Case:
 
 @dataclass(frozen=True)
 class Samples:
-    """The cases of one version."""
+    """The cases of one version, and how its answers come."""
 
     cases: tuple[Case, ...]
+    delivery: Delivery = "single"
 
     @classmethod
     def read(cls, path: Path) -> Samples:
@@ -62,7 +64,7 @@ class Samples:
         """
         try:
             stored = _StoredSamples.model_validate_json(path.read_bytes())
-            return cls(tuple(case.decode() for case in stored.cases))
+            return cls(tuple(case.decode() for case in stored.cases), stored.delivery)
         except (OSError, ValidationError, ValueError, struct.error) as error:
             raise IntegrityError(
                 f"{path}: cannot read the samples: {error}",
@@ -73,7 +75,8 @@ class Samples:
 
     def write(self, path: Path) -> None:
         """Write ``samples.json``."""
-        stored = _StoredSamples(schema_version=1, cases=[_StoredCase.encode(c) for c in self.cases])
+        cases = [_StoredCase.encode(case) for case in self.cases]
+        stored = _StoredSamples(schema_version=1, delivery=self.delivery, cases=cases)
         path.write_text(stored.model_dump_json(indent=1) + "\n", encoding="utf-8")
 
 
@@ -147,4 +150,5 @@ def _decode_all(tensors: Mapping[str, _StoredTensor]) -> dict[str, np.ndarray]:
 
 class _StoredSamples(_Stored):
     schema_version: Literal[1]
+    delivery: Delivery = "single"
     cases: list[_StoredCase]

@@ -9,6 +9,7 @@ from pathlib import Path
 from modelport.errors import RepositoryError
 from modelport.repository.layout import ModelFolder, Repository
 from modelport.spec.config import ModelConfig
+from modelport.spec.model import CALLS_PARAMETER
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,7 @@ class Model:
 
     Attributes:
         config: its config.pbtxt; None where there is none and Triton completes it.
-        parts: the models that it is an ensemble of.
+        parts: the models that it is an ensemble of, or that its code calls.
     """
 
     name: str
@@ -133,5 +134,6 @@ def _folders(paths: Sequence[Path]) -> dict[str, ModelFolder]:
 def _model(folder: ModelFolder) -> Model:
     config = folder.config() if folder.config_path.is_file() else None
     scheduling = config.ensemble_scheduling if config else None
-    parts = frozenset(step.model_name for step in scheduling.step) if scheduling else frozenset()
-    return Model(folder.name, folder, config, parts)
+    steps = {step.model_name for step in scheduling.step} if scheduling else set()
+    called = config.parameters.get(CALLS_PARAMETER, "").split() if config else ()
+    return Model(folder.name, folder, config, frozenset({*steps, *called}))

@@ -8,6 +8,7 @@ the same one that the builder declares as the model's reference.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,11 @@ class BadItemError(ValueError):
 
     def __init__(self, reason: str, *, item: int | None = None) -> None:
         super().__init__(reason if item is None else f"item {item}: {reason}")
+
+
+def version_folder(args: Mapping[str, str]) -> Path:
+    """Give the folder of the version that is loaded, from the arguments of ``initialize``."""
+    return Path(args["model_repository"]) / args["model_version"]
 
 
 def answer_each(requests: Sequence[Any], function: Callable[[Arrays], Arrays]) -> list[Any]:

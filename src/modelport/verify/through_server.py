@@ -12,8 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 from modelport.client import Client
 from modelport.errors import ClientError
-from modelport.repository.samples import Case
-from modelport.spec.model import Tolerance
+from modelport.repository.samples import Case, Samples
+from modelport.spec.model import Delivery, Tolerance
+from modelport.verify.asking import ask
 from modelport.verify.parity import Comparison, Difference, Parity, compare
 
 CONCURRENCIES = (1, 4, 8)
@@ -22,7 +23,7 @@ CONCURRENCIES = (1, 4, 8)
 def parity(
     urls: Sequence[str],
     model: str,
-    cases: Sequence[Case],
+    samples: Samples,
     tolerance: Tolerance,
     *,
     concurrencies: Sequence[int] = CONCURRENCIES,
@@ -32,7 +33,7 @@ def parity(
     Args:
         urls: one per transport, such as ``http://127.0.0.1:8000`` and ``grpc://127.0.0.1:8001``.
         model: name of the served model.
-        cases: requests with their expected answers.
+        samples: requests with their expected answers.
         tolerance: how far they may differ.
         concurrencies: how many requests are under way at once, one round after the other.
     """
@@ -41,14 +42,16 @@ def parity(
         with Client(url) as client:
             for concurrency in concurrencies:
                 where = f"{url}, concurrency {concurrency}"
-                _round(found, client, model, cases, tolerance, concurrency, where)
+                _round(found, client, model, samples, tolerance, concurrency, where)
     return found
 
 
-def answer_of(client: Client, model: str, case: Case, tolerance: Tolerance) -> Comparison:
+def answer_of(
+    client: Client, model: str, case: Case, tolerance: Tolerance, delivery: Delivery = "single"
+) -> Comparison:
     """Send one case and compare; a failed call is a difference like any other."""
     try:
-        got = client.infer(model, case.inputs)
+        got = ask(client, model, case, delivery)
     except ClientError as error:
         problem = f"no answer: {type(error).__name__}: {error.what}"
         return Comparison((Difference("*", float("inf"), float("inf"), problem),))
@@ -59,14 +62,17 @@ def _round(
     found: Parity,
     client: Client,
     model: str,
-    cases: Sequence[Case],
+    samples: Samples,
     tolerance: Tolerance,
     concurrency: int,
     where: str,
 ) -> None:
     """Send every case once, those of different sizes beside each other."""
+    cases = samples.cases
     order = [*cases[::3], *cases[1::3], *cases[2::3]]
     with ThreadPoolExecutor(concurrency) as pool:
-        comparisons = pool.map(lambda case: answer_of(client, model, case, tolerance), order)
+        comparisons = pool.map(
+            lambda case: answer_of(client, model, case, tolerance, samples.delivery), order
+        )
         for index, (case, comparison) in enumerate(zip(order, comparisons, strict=True)):
             found.add(comparison, case.inputs, where=f"request {index}, {where}")
