@@ -151,6 +151,10 @@ class Search(Protocol):
     def tokens(self) -> Sequence[int]:
         """What is chosen so far, without the end token; a beam search has it at its end."""
 
+    @property
+    def done(self) -> bool:
+        """Whether it has ended."""
+
     def take(self, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
         """Choose from ``scores`` float[rows, vocabulary].
 
@@ -181,7 +185,7 @@ class Path:
 
     def take(self, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
         """Choose one token."""
-        if self._left == 0:
+        if self.done:
             return None
         token = pick(scores[0], self._options, self._random)
         self._left -= 1
@@ -190,6 +194,11 @@ class Path:
             return None
         self.tokens.append(token)
         return (np.array([0]), np.array([token])) if self._left else None
+
+    @property
+    def done(self) -> bool:
+        """Whether the end token came, or no more may be made."""
+        return self._left == 0
 
     def finish(self) -> None:
         """End it with what it has."""
@@ -227,6 +236,7 @@ class Beams:
     def __init__(self, chosen: Options, end: int) -> None:
         self.rows = chosen.num_beams
         self.tokens: Sequence[int] = ()
+        self.done = False
         self._end = end
         self._most = chosen.max_new_tokens
         self._open: list[tuple[int, ...]] = [()] * self.rows
@@ -236,6 +246,8 @@ class Beams:
 
     def take(self, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
         """Extend the open paths by one token each."""
+        if self.done:
+            return None
         length = len(self._open[0]) + 1
         candidates = self._candidates(scores)
         last_turn = length >= self._most
@@ -256,6 +268,7 @@ class Beams:
 
     def finish(self) -> None:
         """End it with the best finished path, or the best open one where none is."""
+        self.done = True
         self.tokens = self._finished[0][1] if self._finished else self._open[0]
 
     def _candidates(self, scores: np.ndarray) -> list[tuple[np.float32, int, int]]:
