@@ -149,7 +149,7 @@ class _Work:
             "model": model.name,
             "builder": self._builder.fingerprint(model, "files") if model.files else "",
             "data": [file.entry.sha256 for file in fetched] if model.files else [],
-            "library": provenance.library("serving/*.py") if model.files else "",
+            "library": self._builder.library if model.files else "",
             "versions": provenance.dependencies() if model.files else {},
         }
 
@@ -183,9 +183,10 @@ class _Work:
             "trained": trained,
             "files": {name: done.key for name, done in self._files_made.items()},
             "onnx": self._onnx_digests(),
-            "library": provenance.library(
-                "serving/*.py", "build/references.py", "verify/cases.py", "verify/asking.py"
-            ),
+            "library": [
+                self._builder.library,
+                provenance.library("build/references.py", "verify/cases.py", "verify/asking.py"),
+            ],
         }
 
         def work(folder: Path) -> dict[str, object]:

@@ -74,11 +74,13 @@ class Candidate:
         An ONNX file says all by itself. What a Python model answers depends on the
         library too, and an ensemble's answer on its parts: their cases tell.
         """
+        code = self.files.get("model.py")
         return digests.of_value(
             {
                 "config": repr(self.config),
                 "files": {name: digests.of_file(path) for name, path in self.files.items()},
                 "cases": "" if self.model.kind == "onnx" else self.cases_key,
+                "library": provenance.used_by(code) if code else "",
                 "tolerance": asdict(self.model.tolerance),
                 "parts": list(self.parts),
             }

@@ -11,13 +11,14 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from types import ModuleType
 
 from pydantic import ValidationError
 
 from modelport import spec
-from modelport.build import fingerprint
+from modelport.build import fingerprint, provenance
 from modelport.errors import BuilderError, BuildError, ModelportError
 from modelport.repository import digests
 from modelport.spec.model import Ensemble, LocalFile, Model, PythonModel, TorchModel
@@ -49,6 +50,12 @@ class Builder:
         """
         own = fingerprint.of_fields(self.path, model.name, fields) if fields else self._whole
         return digests.of_value([own, sorted(self.imports.values())])
+
+    @cached_property
+    def library(self) -> str:
+        """Digest the library's modules that the builder's own code runs on."""
+        files = [self.path, *map(Path, self.imports)]
+        return digests.of_value([provenance.used_by(file) for file in sorted(files)])
 
     @property
     def _whole(self) -> str:

@@ -75,9 +75,7 @@ class NetworkBuild:
         """The step that leaves the trained weights."""
         if self.whole:
             return self.whole.trained
-        inputs = self._key(
-            "serving/*.py", "build/training.py", "build/dataset.py", "build/augment.py"
-        )
+        inputs = self._key("build/training.py", "build/dataset.py")
         if self.model.training is None:
             # Its weights come from a file that may change while the builder stays as it is.
             inputs |= {"weights": _weights_digest(self._new_network())}
@@ -115,7 +113,7 @@ class NetworkBuild:
             "builder": self.builder.fingerprint(
                 self.model, "data", "evaluate", "measure", "baselines"
             ),
-            "library": provenance.library("serving/*.py", "build/evaluation.py"),
+            "library": [self.builder.library, provenance.library("build/evaluation.py")],
         }
         done = steps.run("evaluate", inputs, lambda _: self._evaluate())
         facts = done.facts()
@@ -186,7 +184,7 @@ class NetworkBuild:
             "builder": self.builder.fingerprint(self.model, *_TRAINED_BY),
             "model": self.model.name,
             "data": [file.entry.sha256 for file in self.fetched],
-            "library": provenance.library(*library),
+            "library": [self.builder.library, provenance.library(*library)],
             "torch": torch.__version__,
         }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 from collections.abc import Iterable
 from functools import cache
@@ -21,6 +22,39 @@ def library(*parts: str) -> str:
     found = {file for part in parts for path in _PACKAGE.glob(part) for file in _files(path)}
     files = sorted(found)
     return digests.of_value({str(f.relative_to(_PACKAGE)): digests.of_file(f) for f in files})
+
+
+def used_by(file: Path) -> str:
+    """Digest the library's modules that a builder's own code runs on.
+
+    These are what it imports from :mod:`modelport.serving` and :mod:`modelport.build`, and what
+    that imports from :mod:`modelport.serving` in its turn. A change of any other leaves its
+    weights as they are.
+    """
+    waiting = _modules(file, ("modelport.serving", "modelport.build"))
+    found: set[Path] = set()
+    while waiting:
+        path = waiting.pop()
+        if path not in found:
+            found.add(path)
+            waiting |= _modules(path, ("modelport.serving",))
+    return digests.of_value({str(f.relative_to(_PACKAGE)): digests.of_file(f) for f in found})
+
+
+def _modules(file: Path, packages: tuple[str, ...]) -> set[Path]:
+    """Find the module files of these packages that a file imports by name."""
+    if file.suffix != ".py":
+        return set()
+    names = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    inside = {name for name in names if name.startswith(tuple(f"{p}." for p in packages))}
+    places = [_PACKAGE.parent.joinpath(*name.split(".")) for name in inside]
+    paths = {path for p in places for path in (p.with_suffix(".py"), p / "__init__.py")}
+    return {path for path in paths if path.is_file()}
 
 
 def _files(path: Path) -> Iterable[Path]:
