@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from modelport.serving import bls
+from modelport.serving import bls, generation
 from modelport.serving.python_model import answer_each, version_folder
 from modelport.serving.seq2seq import Seq2Seq
 
@@ -17,4 +17,4 @@ class TritonPythonModel:
 
     def execute(self, requests):
         """Answer each request of a batch on its own."""
-        return answer_each(requests, self.answer)
+        return answer_each(requests, self.answer, parameters=generation.refuse_parameters)

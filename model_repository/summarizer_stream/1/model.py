@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from modelport.serving import bls
+from modelport.serving import bls, generation
 from modelport.serving.python_model import version_folder
 from modelport.serving.seq2seq import Seq2Seq
 from modelport.serving.streaming import Streams
@@ -14,7 +14,8 @@ class TritonPythonModel:
     def initialize(self, args):
         """Read the tokenizer and the settings beside this file."""
         written = Seq2Seq.from_folder(version_folder(args), "summarizer", output="title")
-        self.streams = Streams(partial(written.stream, call=bls.call))
+        answer = partial(written.stream, call=bls.call)
+        self.streams = Streams(answer, parameters=generation.refuse_parameters)
 
     def execute(self, requests):
         """Begin a stream for each request."""

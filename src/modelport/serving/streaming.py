@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import Any
 
-from modelport.serving.python_model import Arrays, BadItemError
+from modelport.serving.python_model import Arrays, BadItemError, named_inputs
 
 # An idle thread costs little; a stream that waits for one costs its client's patience.
 MOST_STREAMS = 128
@@ -28,11 +28,19 @@ class Streams:
         function: named arrays in; a generator of named arrays out, one per response.
             It is closed when the client has gone away. :class:`BadItemError` becomes
             INVALID_ARGUMENT with its text; any other exception INTERNAL with its type.
+        parameters: called with each request's parameters, as JSON; it may raise.
         most: streams that progress side by side; more wait their turn.
     """
 
-    def __init__(self, function: Generate, *, most: int = MOST_STREAMS) -> None:
+    def __init__(
+        self,
+        function: Generate,
+        *,
+        parameters: Callable[[str], None] | None = None,
+        most: int = MOST_STREAMS,
+    ) -> None:
         self._function = function
+        self._parameters = parameters
         self._threads = ThreadPoolExecutor(most, thread_name_prefix="stream")
         self._ending = threading.Event()
 
@@ -66,7 +74,7 @@ class Streams:
             sender.send(pb_utils.InferenceResponse(error=error), flags=final)
 
     def _send_each(self, request: Any, sender: Any, pb_utils: Any) -> None:
-        inputs = {tensor.name(): tensor.as_numpy() for tensor in request.inputs()}
+        inputs = named_inputs(request, self._parameters)
         wanted = request.requested_output_names()
         with closing(self._function(inputs)) as answers:
             for outputs in answers:
