@@ -23,9 +23,18 @@ from modelport.errors import BuilderError, GateError, LoadError
 from modelport.repository import digests, publish
 from modelport.repository.layout import Repository
 from modelport.repository.samples import Samples
-from modelport.spec.model import LocalFile, Model, OnnxModel, PythonModel, Sample, TorchModel
+from modelport.spec.model import (
+    LocalFile,
+    Model,
+    OnnxModel,
+    PythonModel,
+    Sample,
+    SklearnModel,
+    TorchModel,
+)
 
 if TYPE_CHECKING:
+    from modelport.build.estimator import EstimatorBuild
     from modelport.build.network import NetworkBuild
 
 # Enough single items for a proof; batches are made of them.
@@ -84,12 +93,14 @@ class _Work:
         self._listener = listener
         self._keep_edits = keep_edits
         self._networks: dict[str, NetworkBuild] = {}
+        self._estimators: dict[str, EstimatorBuild] = {}
         self._keys: dict[str, str] = {}
         self._files_made: dict[str, Done] = {}
         self._references = References(
             builder,
             network=lambda model: self._networks[model.name].network,
             files=lambda model: self._files_made[model.name].folder,
+            estimator=lambda model: self._estimators[model.name].answer,
         )
         self.local_files: dict[str, str] = {}
 
@@ -135,6 +146,8 @@ class _Work:
         return fetched
 
     def _network(self, model: Model, fetched: list[Fetched]) -> NetworkBuild | None:
+        if isinstance(model, SklearnModel):
+            return self._estimator(model, fetched)
         if not isinstance(model, TorchModel):
             return None
         from modelport.build.network import NetworkBuild
@@ -144,6 +157,14 @@ class _Work:
         self._networks[model.name] = network
         network.check_gates()
         return network
+
+    def _estimator(self, model: SklearnModel, fetched: list[Fetched]) -> EstimatorBuild:
+        from modelport.build.estimator import EstimatorBuild
+
+        made = EstimatorBuild(self._builder, model, fetched, self._listener)  # type: ignore[arg-type]
+        self._networks[model.name] = self._estimators[model.name] = made
+        made.check_gates()
+        return made
 
     def _made(self, model: PythonModel, fetched: list[Fetched]) -> Done:
         """Make the files that lie beside a Python model's code."""
@@ -214,6 +235,8 @@ class _Work:
             if names <= set(dataset.test.inputs):
                 items = dataset.test.samples(_SAMPLE_ITEMS)
                 return [Sample({n: a for n, a in i.inputs.items() if n in names}) for i in items]
+        if isinstance(model, SklearnModel):
+            return self._estimators[model.name].rows.samples(_SAMPLE_ITEMS)
         return drawn_samples(model)
 
     def _called(self, model: Model, fetched: list[Fetched]) -> Sequence[Sample]:

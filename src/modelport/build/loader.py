@@ -247,8 +247,8 @@ def _declared(path: Path, module: ModuleType) -> tuple[Model, ...]:
     if not isinstance(models, (tuple, list)) or not all(_is_kind(m) for m in models):
         got = "nothing" if found is None else type(found).__name__
         raise BuilderError(
-            f"{path}: field 'model' or 'models': expected a TorchModel, OnnxModel, PythonModel or"
-            f" Ensemble, or a tuple of them; got {got}",
+            f"{path}: field 'model' or 'models': expected a TorchModel, SklearnModel, OnnxModel,"
+            f" PythonModel or Ensemble, or a tuple of them; got {got}",
             next_step="end the file with `model = TorchModel(...)`",
             path=path,
             field="model",
