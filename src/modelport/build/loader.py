@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -135,8 +136,12 @@ def _on_data(path: Path, models: tuple[Model, ...], data: Path) -> tuple[Model, 
     own = LocalFile(str(data.absolute()))
 
     def replaced(model: Model) -> Model:
-        sources = tuple(own if source == first else source for source in model.sources)
-        return dataclasses.replace(model, sources=sources)
+        fields: dict[str, Any] = {
+            "sources": tuple(own if source == first else source for source in model.sources)
+        }
+        if isinstance(model, TorchModel):
+            fields["gates"] = tuple(gate for gate in model.gates if gate.on != first)
+        return dataclasses.replace(model, **fields)
 
     return tuple(replaced(model) for model in models)
 

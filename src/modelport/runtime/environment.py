@@ -100,7 +100,7 @@ def library_folders() -> tuple[Path, ...]:
 
 def _make(environment: Environment, on_event: Listener) -> None:
     start = time.monotonic()
-    text = "making the server's Python environment (numpy 1.26, onnxruntime, Pillow)"
+    text = "making the server's Python environment (numpy 1.26, onnxruntime, tokenizers)"
     on_event(Event("toolchain", text))
     # A virtual environment cannot be moved, so it is made in place; the marker,
     # written last, tells a finished one from a broken one.

@@ -28,7 +28,12 @@ def version_folder(args: Mapping[str, str]) -> Path:
     return Path(args["model_repository"]) / args["model_version"]
 
 
-def answer_each(requests: Sequence[Any], function: Callable[[Arrays], Arrays]) -> list[Any]:
+def answer_each(
+    requests: Sequence[Any],
+    function: Callable[[Arrays], Arrays],
+    *,
+    parameters: Callable[[str], None] | None = None,
+) -> list[Any]:
     """Answer each request with ``function``; a bad one gets its own error and spoils no other.
 
     Args:
@@ -36,17 +41,28 @@ def answer_each(requests: Sequence[Any], function: Callable[[Arrays], Arrays]) -
         function: named arrays in, named arrays out, the batch dimension first.
             :class:`BadItemError` becomes INVALID_ARGUMENT with its text; any other
             exception becomes INTERNAL with its type, never with the user's data.
+        parameters: called with each request's parameters, as JSON; it may raise.
     """
-    return [_answer(request, function) for request in requests]
+    return [_answer(request, function, parameters) for request in requests]
 
 
-def _answer(request: Any, function: Callable[[Arrays], Arrays]) -> Any:
+def named_inputs(request: Any, parameters: Callable[[str], None] | None = None) -> Arrays:
+    """Give a request's tensors by name, after ``parameters`` has seen its parameters."""
+    if parameters is not None:
+        parameters(request.parameters())
+    return {tensor.name(): tensor.as_numpy() for tensor in request.inputs()}
+
+
+def _answer(
+    request: Any,
+    function: Callable[[Arrays], Arrays],
+    parameters: Callable[[str], None] | None,
+) -> Any:
     # Triton's module exists only inside a stub, and is complete only after initialize.
     import triton_python_backend_utils as pb_utils
 
     try:
-        inputs = {tensor.name(): tensor.as_numpy() for tensor in request.inputs()}
-        outputs = function(inputs)
+        outputs = function(named_inputs(request, parameters))
         wanted = request.requested_output_names()
         tensors = [pb_utils.Tensor(name, outputs[name]) for name in wanted]
         return pb_utils.InferenceResponse(output_tensors=tensors)

@@ -98,32 +98,6 @@ class Tolerance:
 
 
 @dataclass(frozen=True, config=STRICT)
-class Gate:
-    """A bound that a figure of the evaluation must meet before anything is published."""
-
-    metric: str
-    at_least: float | None = Field(default=None, kw_only=True)
-    at_most: float | None = Field(default=None, kw_only=True)
-
-    @model_validator(mode="after")
-    def _bounded(self) -> Gate:
-        if self.at_least is None and self.at_most is None:
-            raise ValueError("a gate needs at_least or at_most")
-        return self
-
-    def holds(self, value: float) -> bool:
-        """Say whether ``value`` lies within the bound (NaN never does)."""
-        low = self.at_least is None or value >= self.at_least
-        high = self.at_most is None or value <= self.at_most
-        return low and high
-
-    def describe(self) -> str:
-        """Show the bound as text, such as ``>= 0.975``."""
-        bounds = ((">=", self.at_least), ("<=", self.at_most))
-        return " and ".join(f"{sign} {bound:g}" for sign, bound in bounds if bound is not None)
-
-
-@dataclass(frozen=True, config=STRICT)
 class Source:
     """A data file that travels inside a package, pinned by the package's sha256.
 
@@ -143,6 +117,41 @@ class Source:
     member: str
     licence: str
     wheel: Annotated[str, StringConstraints(pattern=r"^([^-]+-[^-]+-[^-]+)?$")] = ""
+
+
+@dataclass(frozen=True, config=STRICT)
+class Gate:
+    """A bound that a figure of the evaluation must meet before anything is published.
+
+    Args:
+        metric: name of the figure.
+        at_least: its lower bound.
+        at_most: its upper bound.
+        on: the source that the bound was chosen for; on other data (``--data``) the figure is
+            shown and not judged.
+    """
+
+    metric: str
+    at_least: float | None = Field(default=None, kw_only=True)
+    at_most: float | None = Field(default=None, kw_only=True)
+    on: Source | None = Field(default=None, kw_only=True)
+
+    @model_validator(mode="after")
+    def _bounded(self) -> Gate:
+        if self.at_least is None and self.at_most is None:
+            raise ValueError("a gate needs at_least or at_most")
+        return self
+
+    def holds(self, value: float) -> bool:
+        """Say whether ``value`` lies within the bound (NaN never does)."""
+        low = self.at_least is None or value >= self.at_least
+        high = self.at_most is None or value <= self.at_most
+        return low and high
+
+    def describe(self) -> str:
+        """Show the bound as text, such as ``>= 0.975``."""
+        bounds = ((">=", self.at_least), ("<=", self.at_most))
+        return " and ".join(f"{sign} {bound:g}" for sign, bound in bounds if bound is not None)
 
 
 @dataclass(frozen=True, config=STRICT)

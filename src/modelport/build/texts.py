@@ -1,0 +1,165 @@
+"""What builders of text models share: tokenizers, word vectors, and the simple methods to beat."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from modelport.build import evaluation
+from modelport.build.dataset import Dataset
+
+PADDING, UNKNOWN = "[PAD]", "[UNK]"
+# Further apart, words of a sentence say little about each other.
+_WINDOW = 5
+# Draws of the few examples: one draw is luck.
+_DRAWS = 20
+# Smooths the counts of rare contexts (Levy, Goldberg & Dagan 2015, TACL 3, section 3.2).
+_CONTEXT_POWER = 0.75
+
+
+def word_tokenizer(corpus: Sequence[str], *, words: int, longest: int, multiple_of: int = 1) -> Any:
+    """Make a ``tokenizers.Tokenizer`` of words and punctuation marks, lower case, no accents.
+
+    Args:
+        corpus: texts whose words it learns; those seen once stay unknown.
+        words: the most that it learns.
+        longest: tokens that are read of a text; what follows is cut off.
+        multiple_of: batches are padded to a multiple of this length.
+    """
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
+
+    tokenizer = Tokenizer(models.WordLevel(unk_token=UNKNOWN))
+    # NFKC makes full-width letters and ligatures plain before the rest looks at them.
+    tokenizer.normalizer = normalizers.Sequence(
+        [normalizers.NFKC(), normalizers.BertNormalizer(strip_accents=True)]
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    trainer = trainers.WordLevelTrainer(
+        vocab_size=words,
+        min_frequency=2,
+        special_tokens=[PADDING, UNKNOWN],
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(corpus, trainer)
+    tokenizer.enable_truncation(longest)
+    tokenizer.enable_padding(pad_token=PADDING, pad_to_multiple_of=multiple_of)
+    return tokenizer
+
+
+def word_vectors(ids: np.ndarray, mask: np.ndarray, *, words: int, size: int) -> np.ndarray:
+    """Learn vectors of words from the company they keep, without labels.
+
+    The positive pointwise mutual information of words and their neighbours,
+    factorized (Levy & Goldberg 2014, NeurIPS; Levy, Goldberg & Dagan 2015, TACL 3).
+    A neighbour at distance d counts 1/d.
+
+    Args:
+        ids: the corpus as token numbers, int64[texts, length].
+        mask: 1 on tokens, 0 on padding, of that shape.
+        words: size of the vocabulary.
+        size: of the vectors.
+
+    Returns:
+        float32[words, size], standard deviation 1.
+    """
+    from scipy import sparse
+    from sklearn.utils.extmath import randomized_svd
+
+    shape = (words, words)
+    counts = sparse.csr_matrix(shape)
+    for distance in range(1, _WINDOW + 1):
+        real = mask[:, distance:] == 1
+        pair = ids[:, :-distance][real], ids[:, distance:][real]
+        weights = np.full(len(pair[0]), 1 / distance)
+        counts = counts + sparse.csr_matrix((weights, pair), shape)
+    together = (counts + counts.T).tocoo()
+    often = np.asarray(together.sum(axis=1)).ravel()
+    context = often**_CONTEXT_POWER / (often**_CONTEXT_POWER).sum()
+    expected = often[together.row] * context[together.col]
+    information = np.log(together.data / expected)
+    kept = information > 0
+    places = together.row[kept], together.col[kept]
+    matrix = sparse.csr_matrix((information[kept], places), shape)
+    left, strengths, _ = randomized_svd(matrix, n_components=size, random_state=0)
+    vectors = left * np.sqrt(strengths)
+    return np.asarray(vectors / vectors.std(), np.float32)
+
+
+def tfidf_classifier(dataset: Dataset) -> dict[str, float]:
+    """Figures of logistic regression on TF-IDF of words and pairs of words.
+
+    Args:
+        dataset: has the texts as the input ``text``, str[items, 1].
+    """
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+
+    pipeline = make_pipeline(
+        TfidfVectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True),
+        LogisticRegression(C=10, max_iter=1000),
+    )
+    pipeline.fit(dataset.train.inputs["text"].ravel(), dataset.train.targets)
+    scores = pipeline.predict_proba(dataset.test.inputs["text"].ravel())
+    return evaluation.classification(scores, dataset.test.targets)
+
+
+def tfidf_vectors(corpus: Iterable[str], *batches: Iterable[str]) -> list[np.ndarray]:
+    """Give unit vectors of texts, float64[texts, words], weighted by TF-IDF over ``corpus``."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    vectorizer = TfidfVectorizer(sublinear_tf=True).fit(corpus)
+    return [vectorizer.transform(batch).toarray() for batch in batches]
+
+
+def recall_at(queries: np.ndarray, answers: np.ndarray, most: int) -> dict[str, float]:
+    """Say how often the right answer is among the nearest ones.
+
+    Args:
+        queries: unit vectors, float[pairs, size].
+        answers: unit vectors, of that shape: the answer to query i is answer i.
+        most: how many of the nearest count.
+
+    Returns:
+        ``recall_at_<most>``, ``recall_at_1`` and ``reciprocal_rank`` (the mean of 1/rank).
+    """
+    similarity = queries @ answers.T
+    right = np.diagonal(similarity)[:, np.newaxis]
+    # Ties count against the query: equal vectors must not look like a find.
+    ranks = (similarity >= right).sum(axis=1)
+    return {
+        f"recall_at_{most}": float((ranks <= most).mean()),
+        "recall_at_1": float((ranks == 1).mean()),
+        "reciprocal_rank": float((1 / ranks).mean()),
+    }
+
+
+def few_labels(vectors: np.ndarray, classes: np.ndarray, few: int) -> float:
+    """Say how well classes are told apart after a few labelled examples of each.
+
+    Logistic regression learns from ``few`` items a class and answers all others; the
+    figure is the share of right answers, averaged over classes and over 20 draws.
+
+    Args:
+        vectors: float[items, size].
+        classes: of each item; those with fewer than ``5 * few`` items are left out.
+        few: examples of each class.
+    """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.metrics import balanced_accuracy_score
+
+    names, counts = np.unique(classes, return_counts=True)
+    names = names[counts >= 5 * few]
+    kept = np.isin(classes, names)
+    vectors, classes = vectors[kept], classes[kept]
+    random = np.random.default_rng(0)
+    shares = []
+    for _ in range(_DRAWS):
+        sides = (np.flatnonzero(classes == name) for name in names)
+        known = np.concatenate([random.choice(side, few, replace=False) for side in sides])
+        asked = np.setdiff1d(np.arange(len(classes)), known)
+        model = LogisticRegression(C=10, max_iter=1000).fit(vectors[known], classes[known])
+        shares.append(balanced_accuracy_score(classes[asked], model.predict(vectors[asked])))
+    return float(np.mean(shares))
