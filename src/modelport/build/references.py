@@ -89,7 +89,8 @@ class References:
         if model.name not in self._functions:
             function = model.reference
             if function is None:
-                assert model.load is not None and self._files is not None
+                assert model.load is not None
+                assert self._files is not None
                 function = model.load(self._files(model))
             self._functions[model.name] = function
         function = self._functions[model.name]
