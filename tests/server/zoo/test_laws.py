@@ -20,7 +20,9 @@ Arrays = dict[str, np.ndarray]
 
 
 def shape_of(case: Case) -> tuple[tuple[str, tuple[int, ...]], ...]:
-    return tuple(sorted((name, array.shape[1:]) for name, array in case.inputs.items()))
+    """Shapes of the answer too: one that varies, such as a count of items, is padded in company."""
+    arrays = [*case.inputs.items(), *case.outputs.items()]
+    return tuple(sorted((name, array.shape[1:]) for name, array in arrays))
 
 
 def singles(samples: Samples) -> list[Case]:
