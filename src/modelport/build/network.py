@@ -289,7 +289,8 @@ class NetworkBuild:
         return list(own) or [tensor.name for tensor in self.model.inputs]
 
     def _shown(self, values: Mapping[str, float]) -> list[str]:
-        gated = [gate.metric for gate in self.model.gates if gate.metric in values]
+        metrics = dict.fromkeys(gate.metric for gate in self.model.gates)
+        gated = [metric for metric in metrics if metric in values]
         return gated or list(values)[:1]
 
     def _check_gate(self, gate: Gate) -> None:
