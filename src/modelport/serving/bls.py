@@ -55,7 +55,7 @@ def _answered(model: str, ask: Callable[[], Any], pb_utils: Any) -> Any:
         raise CallError(f"model {model!r} cannot be called: {error}") from error
     if not response.has_error():
         return response
-    error = response.error()
-    if error.code() == pb_utils.TritonError.INVALID_ARG:
-        raise BadItemError(f"model {model!r}: {error.message()}")
-    raise CallError(f"model {model!r} did not answer: {error.message()}")
+    refusal = response.error()
+    if refusal.code() == pb_utils.TritonError.INVALID_ARG:
+        raise BadItemError(f"model {model!r}: {refusal.message()}")
+    raise CallError(f"model {model!r} did not answer: {refusal.message()}")

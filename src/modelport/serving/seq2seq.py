@@ -145,7 +145,7 @@ class _Decoder:
             f"past_{name}": np.concatenate([self._past[f"past_{name}"], outputs[name]], axis=3)
             for name in ("keys", "values")
         }
-        return outputs["logits"]
+        return np.asarray(outputs["logits"])
 
 
 def _rows(array: np.ndarray, parents: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What the models ``summarizer`` and ``summarizer_stream`` write, and what they make of nonsense."""
+"""What ``summarizer`` and ``summarizer_stream`` write, and what they make of nonsense."""
 
 from __future__ import annotations
 
@@ -47,7 +47,6 @@ def reviews(builder: ModuleType) -> list[str]:
 def grpc(server: Server) -> Iterator[Client]:
     with Client(server.endpoints.grpc) as client:
         yield client
-
 
 
 def batch(*texts: str | bytes) -> np.ndarray:
