@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 comma := ,
 
 .DEFAULT_GOAL := help
-.PHONY: help up test lint types format golden lock environment clean
+.PHONY: help up build cards memory test lint types format golden lock environment clean
 MAKEFLAGS += --no-print-directory
 
 help: ## list the targets
@@ -17,6 +17,15 @@ help: ## list the targets
 # exec, so that Ctrl-C reaches modelport alone and its exit code is the one that make sees.
 up: environment ## build, serve and ask the models (ONCE=1: then stop; MODELS=a,b: only these)
 	@exec $(BIN)/modelport up $(subst $(comma), ,$(MODELS)) $(if $(filter-out 0,$(ONCE)),--once) $(ARGS)
+
+build: environment ## build what has changed and serve nothing (MODELS=a,b: only these)
+	@exec $(BIN)/modelport build $(subst $(comma), ,$(MODELS)) $(ARGS)
+
+cards: environment ## write a card of every built model, and a table of all (DIR=cards)
+	@exec $(BIN)/modelport card --output $(or $(DIR),cards) $(ARGS)
+
+memory: environment ## what the server and each built model take in memory
+	@exec $(BIN)/python perf/memory.py $(ARGS)
 
 test: lint types ## lint, check types, run all tests (ARGS="-m 'not slow' tests/unit")
 	@exec $(BIN)/pytest $(ARGS)
@@ -39,7 +48,7 @@ lock: ## choose the newest versions for constraints.txt (needs uv on PATH)
 	@{ sed '/^[^#]/,$$d' constraints.txt; \
 	  uv pip compile --universal --python-version 3.10 --extra dev --upgrade --quiet --no-header \
 	    --no-annotate --no-emit-index-url --no-emit-find-links pyproject.toml constraints.in \
-	  | grep -v win32; } > constraints.new || { rm -f constraints.new; exit 1; }
+	  | grep -v "win32\|== 'emscripten'"; } > constraints.new || { rm -f constraints.new; exit 1; }
 	@mv constraints.new constraints.txt
 
 environment:

@@ -11,7 +11,7 @@ from PIL import Image
 from torch import nn
 
 from modelport.build import Dataset, augment
-from modelport.serving import classes, images
+from modelport.serving import classes, glyphs
 from modelport.spec import (
     Ensemble,
     Gate,
@@ -69,7 +69,7 @@ def drawings(mnist: Path) -> Dataset:
 
 def dataset(mnist: Path) -> Dataset:
     """Bring each image to the form that the server gives it."""
-    return drawings(mnist).map(images.digits)
+    return drawings(mnist).map(glyphs.digits)
 
 
 def questions(mnist: Path) -> Sequence[Sample]:
@@ -126,7 +126,7 @@ models = (
         doc="An image of any size to a centred 28 × 28 glyph.",
         inputs=IMAGE,
         outputs=(GLYPH,),
-        reference=images.digits,
+        reference=glyphs.digits,
         sources=(MNIST_5K,),
         samples=questions,
     ),

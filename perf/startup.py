@@ -39,7 +39,7 @@ MOMENTS = (
     ("builders looked at", "models proven"),
     ("repository examined, tritonserver begins", ""),
     ("first model loaded", " loaded"),
-    ("all models loaded, first answer", "first answer"),
+    ("first model asked and right", "first answer"),
     ("last answer, drain begins", "waiting for requests in flight"),
     ("tritonserver ended", "tritonserver ended"),
     ("process ended", ""),

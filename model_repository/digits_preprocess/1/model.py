@@ -1,6 +1,6 @@
 """An image file or raw pixels to a centred glyph: the function that training used."""
 
-from modelport.serving import images
+from modelport.serving import glyphs
 from modelport.serving.python_model import answer_each
 
 
@@ -9,4 +9,4 @@ class TritonPythonModel:
 
     def execute(self, requests):
         """Answer each request of a batch on its own."""
-        return answer_each(requests, images.digits)
+        return answer_each(requests, glyphs.digits)

@@ -23,9 +23,18 @@ from modelport.errors import BuilderError, GateError, LoadError
 from modelport.repository import digests, publish
 from modelport.repository.layout import Repository
 from modelport.repository.samples import Samples
-from modelport.spec.model import LocalFile, Model, OnnxModel, PythonModel, Sample, TorchModel
+from modelport.spec.model import (
+    LocalFile,
+    Model,
+    OnnxModel,
+    PythonModel,
+    Sample,
+    SklearnModel,
+    TorchModel,
+)
 
 if TYPE_CHECKING:
+    from modelport.build.estimator import EstimatorBuild
     from modelport.build.network import NetworkBuild
 
 # Enough single items for a proof; batches are made of them.
@@ -68,7 +77,9 @@ def build_models(
 
 def _weights_unseen(model: Model) -> bool:
     """Say whether a network's weights may come from a file that nobody here knows of."""
-    return isinstance(model, TorchModel) and model.training is None and not model.sources
+    if not isinstance(model, TorchModel) or model.weights_of:
+        return False
+    return model.training is None and not model.sources
 
 
 class _Work:
@@ -82,12 +93,14 @@ class _Work:
         self._listener = listener
         self._keep_edits = keep_edits
         self._networks: dict[str, NetworkBuild] = {}
+        self._estimators: dict[str, EstimatorBuild] = {}
         self._keys: dict[str, str] = {}
         self._files_made: dict[str, Done] = {}
         self._references = References(
             builder,
             network=lambda model: self._networks[model.name].network,
             files=lambda model: self._files_made[model.name].folder,
+            estimator=lambda model: self._estimators[model.name].answer,
         )
         self.local_files: dict[str, str] = {}
 
@@ -133,6 +146,8 @@ class _Work:
         return fetched
 
     def _network(self, model: Model, fetched: list[Fetched]) -> NetworkBuild | None:
+        if isinstance(model, SklearnModel):
+            return self._estimator(model, fetched)
         if not isinstance(model, TorchModel):
             return None
         from modelport.build.network import NetworkBuild
@@ -142,6 +157,14 @@ class _Work:
         self._networks[model.name] = network
         network.check_gates()
         return network
+
+    def _estimator(self, model: SklearnModel, fetched: list[Fetched]) -> EstimatorBuild:
+        from modelport.build.estimator import EstimatorBuild
+
+        made = EstimatorBuild(self._builder, model, fetched, self._listener)  # type: ignore[arg-type]
+        self._networks[model.name] = self._estimators[model.name] = made
+        made.check_gates()
+        return made
 
     def _made(self, model: PythonModel, fetched: list[Fetched]) -> Done:
         """Make the files that lie beside a Python model's code."""
@@ -174,14 +197,14 @@ class _Work:
 
     def _cases(self, model: Model, fetched: list[Fetched]) -> Done:
         """Make the requests of the proof with their expected answers."""
-        trained = {name: network.trained.key for name, network in self._networks.items()}
+        answering = self._builder.closure(model)
         inputs = {
             "builder": self._builder.fingerprint(model),
             "model": model.name,
             "max_batch_size": model.max_batch_size,
             "data": [file.entry.sha256 for file in fetched],
-            "trained": trained,
-            "files": {name: done.key for name, done in self._files_made.items()},
+            "trained": {n: w.trained.key for n, w in self._networks.items() if n in answering},
+            "files": {n: done.key for n, done in self._files_made.items() if n in answering},
             "onnx": self._onnx_digests(),
             "library": [
                 self._builder.library,
@@ -212,6 +235,8 @@ class _Work:
             if names <= set(dataset.test.inputs):
                 items = dataset.test.samples(_SAMPLE_ITEMS)
                 return [Sample({n: a for n, a in i.inputs.items() if n in names}) for i in items]
+        if isinstance(model, SklearnModel):
+            return self._estimators[model.name].rows.samples(_SAMPLE_ITEMS)
         return drawn_samples(model)
 
     def _called(self, model: Model, fetched: list[Fetched]) -> Sequence[Sample]:
@@ -281,16 +306,21 @@ def _publish(
 def _prove(
     stage: Path, new: Sequence[Candidate], versions: dict[str, int], listener: Listener
 ) -> None:
-    for candidate, parity, took in proof.prove(stage, new, listener):
+    for candidate, found in proof.prove(stage, new, listener):
         name, server = candidate.model.name, proof.server_name()
         version_dir = stage / name / str(versions[name])
         # Bytecode that the private server's interpreter left there.
         shutil.rmtree(version_dir / "__pycache__", ignore_errors=True)
         candidate.manifest(
-            version_dir, served=parity, how=proof.how(candidate), server=server
+            version_dir,
+            served=found.parity,
+            how=proof.how(candidate),
+            server=server,
+            latency=found.latency,
         ).write(version_dir)
+        parity = found.parity
         worst = f"{parity.requests} requests, worst |Δ| {parity.worst_absolute:.2g}"
-        listener(Report(name, "prove", f"{worst}, through the server", took))
+        listener(Report(name, "prove", f"{worst}, through the server", found.duration_s))
 
 
 @contextmanager

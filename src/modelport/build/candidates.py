@@ -20,6 +20,7 @@ from modelport.repository.manifest import (
     BuilderEntry,
     DataEntry,
     FileEntry,
+    LatencyEntry,
     Manifest,
     Metrics,
     ParityEntry,
@@ -30,7 +31,7 @@ from modelport.repository.publish import Move
 from modelport.repository.samples import FILE_NAME as SAMPLES
 from modelport.repository.samples import Case, Samples
 from modelport.spec.config import ModelConfig
-from modelport.spec.model import Model, OnnxModel, label_file
+from modelport.spec.model import Model, OnnxModel, SklearnModel, label_file
 from modelport.verify.parity import Parity
 
 # Single requests with a title always stay in the version; of the others only some.
@@ -158,7 +159,13 @@ class Candidate:
         return Samples((*titled, *others[:_KEPT_CASES]), self.cases.delivery)
 
     def manifest(
-        self, version_dir: Path, *, served: Parity, how: ParityEntry, server: str
+        self,
+        version_dir: Path,
+        *,
+        served: Parity,
+        how: ParityEntry,
+        server: str,
+        latency: LatencyEntry | None,
     ) -> Manifest:
         """Describe the staged version, with the parity found through the server."""
         tolerance = self.model.tolerance
@@ -191,10 +198,11 @@ class Candidate:
             metrics=self.metrics,
             proof=Proof(
                 tolerance=ToleranceEntry(**asdict(tolerance)),
-                in_process=_entry(self.in_process),
+                in_process=_entry(self.in_process, self.model),
                 through_server=through_server,
                 server=server,
             ),
+            latency=latency,
             files=[
                 FileEntry.of(version_dir / n, version_dir) for n in sorted({*self.files, SAMPLES})
             ],
@@ -273,11 +281,11 @@ def source_file(builder: Builder, model: Model, repository: Repository) -> Path:
     )
 
 
-def _entry(parity: Parity | None) -> ParityEntry | None:
+def _entry(parity: Parity | None, model: Model) -> ParityEntry | None:
     if parity is None:
         return None
     return ParityEntry(
-        reference="torch",
+        reference="scikit-learn" if isinstance(model, SklearnModel) else "torch",
         requests=parity.requests,
         batch_sizes=sorted(parity.batch_sizes),
         worst_absolute=parity.worst_absolute,

@@ -22,7 +22,8 @@ from modelport.spec.model import Tensor, TorchModel
 OPSET = 18
 # Two items: with one, torch.export takes the batch dimension for the constant 1.
 _EXAMPLE_BATCH = 2
-_EXAMPLE_DIM = 7
+# A prime, so that it is no width of a layer; long enough for a network that cuts windows.
+_EXAMPLE_DIM = 67
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _TORCH_TYPES = {
     "BOOL": torch.bool, "UINT8": torch.uint8, "INT8": torch.int8, "INT16": torch.int16,
@@ -104,7 +105,7 @@ def _mismatch(
 
 
 def example_inputs(model: TorchModel) -> tuple[torch.Tensor, ...]:
-    """Make zeros of the declared shapes, for tracing: 2 items, 7 where a dimension varies."""
+    """Make zeros of the declared shapes, for tracing: 2 items, 67 where a dimension varies."""
     batch = [_EXAMPLE_BATCH] if model.max_batch_size else []
     return tuple(
         torch.zeros(
@@ -172,6 +173,31 @@ def _export_dynamo(model: TorchModel, network: nn.Module, path: Path) -> None:
             external_data=False,
             verbose=False,
         )
+    _free_varying_dims(model, path)
+
+
+def _free_varying_dims(model: TorchModel, path: Path) -> None:
+    """Declare the dimensions that vary as such in the outputs.
+
+    The graph of an LSTM runs at every length, but torch 2.13 notes the example's length
+    for its output, and of all that follows.
+    """
+    import onnx
+
+    graph = onnx.load(str(path))
+    declared = {tensor.name: _dynamic_dims(model, tensor, None) for tensor in model.outputs}
+    wrong = [
+        (f"{output.name}_{i}", output.type.tensor_type.shape.dim[i])
+        for output in graph.graph.output
+        for i in declared[output.name]
+        if output.type.tensor_type.shape.dim[i].HasField("dim_value")
+    ]
+    if wrong:
+        for name, dim in wrong:
+            dim.dim_param = name
+        # What is noted for tensors inside is as wrong; runtimes infer it anew.
+        del graph.graph.value_info[:]
+        onnx.save(graph, str(path))
 
 
 def _export_tracing(model: TorchModel, network: nn.Module, path: Path) -> None:

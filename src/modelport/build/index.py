@@ -7,6 +7,7 @@ digests does not.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -51,7 +52,7 @@ def store(
         for name, version in versions.items()
     }
     path = _file(builder, repository)
-    partial = path.with_suffix(".partial")
+    partial = path.with_suffix(f".partial-{os.getpid()}")
     partial.write_text(json.dumps({"files": dict(files), "models": models}), encoding="utf-8")
     partial.replace(path)
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -96,6 +97,10 @@ class Builder:
         """Find a model by its name."""
         return next(model for model in self.models if model.name == name)
 
+    def closure(self, model: Model) -> set[str]:
+        """Names of the model and of all that it runs, directly or not."""
+        return {model.name}.union(*(self.closure(self.model(name)) for name in model.runs))
+
     def is_public(self, model: Model) -> bool:
         """Say whether clients should call it: what nothing in this file runs, unless told."""
         if model.public is not None:
@@ -131,8 +136,12 @@ def _on_data(path: Path, models: tuple[Model, ...], data: Path) -> tuple[Model, 
     own = LocalFile(str(data.absolute()))
 
     def replaced(model: Model) -> Model:
-        sources = tuple(own if source == first else source for source in model.sources)
-        return dataclasses.replace(model, sources=sources)
+        fields: dict[str, Any] = {
+            "sources": tuple(own if source == first else source for source in model.sources)
+        }
+        if isinstance(model, TorchModel):
+            fields["gates"] = tuple(gate for gate in model.gates if gate.on != first)
+        return dataclasses.replace(model, **fields)
 
     return tuple(replaced(model) for model in models)
 
@@ -238,8 +247,8 @@ def _declared(path: Path, module: ModuleType) -> tuple[Model, ...]:
     if not isinstance(models, (tuple, list)) or not all(_is_kind(m) for m in models):
         got = "nothing" if found is None else type(found).__name__
         raise BuilderError(
-            f"{path}: field 'model' or 'models': expected a TorchModel, OnnxModel, PythonModel or"
-            f" Ensemble, or a tuple of them; got {got}",
+            f"{path}: field 'model' or 'models': expected a TorchModel, SklearnModel, OnnxModel,"
+            f" PythonModel or Ensemble, or a tuple of them; got {got}",
             next_step="end the file with `model = TorchModel(...)`",
             path=path,
             field="model",

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
@@ -49,6 +49,9 @@ class NetworkBuild:
     listener: Listener
     whole: NetworkBuild | None = None
     parity_found: Parity | None = None
+
+    # What the ONNX file is compared with.
+    reference: ClassVar[str] = "torch"
 
     def run(self, cases: Done) -> None:
         """Take every step up to parity in this process.
@@ -332,7 +335,7 @@ class NetworkBuild:
         found = in_process.parity(self.onnx_file, wanted, self.model.tolerance)
         if found.problems:
             raise ParityError(
-                f"model {self.model.name!r}: the ONNX file differs from torch in"
+                f"model {self.model.name!r}: the ONNX file differs from {self.reference} in"
                 f" {len(found.problems)} of {found.requests} requests; the first:"
                 f"\n    {found.problems[0]}",
                 cause="an operator that exports differently, or a tolerance too strict for float32",

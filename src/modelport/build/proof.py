@@ -4,25 +4,49 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from modelport.build.candidates import Candidate
 from modelport.build.steps import Listener, Progress, Report
 from modelport.errors import LoadError, ParityError
-from modelport.repository.manifest import ParityEntry
+from modelport.repository.manifest import LatencyEntry, ParityEntry
 from modelport.runtime import toolchain as toolchains
 from modelport.runtime.events import Event
 from modelport.runtime.server import Server
-from modelport.spec.model import Ensemble, Model, OnnxModel, PythonModel, TorchModel
-from modelport.verify import through_server
+from modelport.spec.model import (
+    Ensemble,
+    Model,
+    OnnxModel,
+    PythonModel,
+    SklearnModel,
+    TorchModel,
+)
+from modelport.verify import latency, through_server
 from modelport.verify.parity import Parity
 
 _REFERENCES: dict[type[Model], str] = {
     TorchModel: "torch",
+    SklearnModel: "scikit-learn",
     OnnxModel: "onnxruntime in process",
     PythonModel: "reference function",
     Ensemble: "graph of references",
 }
+
+
+@dataclass(frozen=True)
+class Proven:
+    """What the server showed of one candidate.
+
+    Attributes:
+        parity: with its reference.
+        latency: of a public model.
+        duration_s: how long the questions about parity took.
+    """
+
+    parity: Parity
+    latency: LatencyEntry | None
+    duration_s: float
 
 
 def server_name() -> str:
@@ -48,11 +72,11 @@ def how(candidate: Candidate) -> ParityEntry:
 
 def prove(
     stage: Path, candidates: Sequence[Candidate], listener: Listener
-) -> Iterator[tuple[Candidate, Parity, float]]:
+) -> Iterator[tuple[Candidate, Proven]]:
     """Serve everything that is staged and ask each candidate all its cases.
 
     Yields:
-        Each candidate with its parity and how long that took, in seconds.
+        Each candidate with what was found of it.
 
     Raises:
         LoadError: a staged model does not load.
@@ -67,7 +91,8 @@ def prove(
             name, start = candidate.model.name, time.monotonic()
             listener(Progress(name, "prove", "asking it", done, len(candidates)))
             parity = _prove_one(server, candidate, stage)
-            yield candidate, parity, time.monotonic() - start
+            took = time.monotonic() - start
+            yield candidate, Proven(parity, _latency(server, candidate), took)
     finally:
         server.kill()  # nobody else asks it, so there is nothing to drain
 
@@ -82,7 +107,8 @@ def _tell(listener: Listener, event: Event) -> None:
 
 def _start(stage: Path) -> Server:
     try:
-        return Server.start(stage, listed=False)
+        # Without the response cache, which would answer a repeated question by itself.
+        return Server.start(stage, listed=False, response_cache=False)
     except LoadError as error:
         raise LoadError(
             error.what,
@@ -90,6 +116,15 @@ def _start(stage: Path) -> Server:
             next_step=f"{error.next_step}\nnothing is published; what was staged is in {stage}",
             **error.objects,
         ) from error
+
+
+def _latency(server: Server, candidate: Candidate) -> LatencyEntry | None:
+    """Time the answers of what people call."""
+    if not candidate.builder.is_public(candidate.model):
+        return None
+    urls = {name: getattr(server.endpoints, name) for name in how(candidate).transports}
+    found = latency.measure(urls, candidate.model.name, candidate.cases)
+    return LatencyEntry(**asdict(found))
 
 
 def _prove_one(server: Server, candidate: Candidate, stage: Path) -> Parity:

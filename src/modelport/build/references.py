@@ -18,6 +18,7 @@ from modelport.spec.model import (
     OnnxModel,
     PythonModel,
     Sample,
+    SklearnModel,
     Step,
     Tensor,
     Tensors,
@@ -40,6 +41,7 @@ class References:
         builder: the loaded builder file.
         network: gives the network of a :class:`TorchModel` as it is served.
         files: gives the folder of the files of a :class:`PythonModel`.
+        estimator: gives what answers as a fitted :class:`SklearnModel`.
     """
 
     def __init__(
@@ -47,10 +49,12 @@ class References:
         builder: Builder,
         network: Callable[[TorchModel], Any],
         files: Callable[[PythonModel], Path],
+        estimator: Callable[[SklearnModel], Callable[[Tensors], Tensors]],
     ) -> None:
         self._builder = builder
         self._network = network
         self._files = files
+        self._estimator = estimator
         self._sessions: dict[str, Any] = {}
         self._functions: dict[str, Callable[..., Any]] = {}
 
@@ -59,6 +63,8 @@ class References:
         try:
             if isinstance(model, TorchModel):
                 return _torch_answer(model, self._network(model), inputs)
+            if isinstance(model, SklearnModel):
+                return dict(self._estimator(model)(inputs))
             if isinstance(model, OnnxModel):
                 return in_process.run(self._session(model), inputs)
             if isinstance(model, PythonModel):
@@ -120,6 +126,8 @@ class References:
         return made
 
     def _declared(self, model: Model, outputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        if model.delivery == "stream" and not outputs:
+            return {}  # a stream may end without a response
         missing = [tensor.name for tensor in model.outputs if tensor.name not in outputs]
         if missing:
             raise BuilderError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,13 +13,13 @@ from modelport.build.dataset import Dataset
 PADDING, UNKNOWN = "[PAD]", "[UNK]"
 # Further apart, words of a sentence say little about each other.
 _WINDOW = 5
+# Draws of the few examples: one draw is luck.
+_DRAWS = 20
 # Smooths the counts of rare contexts (Levy, Goldberg & Dagan 2015, TACL 3, section 3.2).
 _CONTEXT_POWER = 0.75
 
 
-def word_tokenizer(
-    corpus: Sequence[str], *, words: int, longest: int, multiple_of: int = 1
-) -> Any:
+def word_tokenizer(corpus: Sequence[str], *, words: int, longest: int, multiple_of: int = 1) -> Any:
     """Make a ``tokenizers.Tokenizer`` of words and punctuation marks, lower case, no accents.
 
     Args:
@@ -84,7 +84,7 @@ def word_vectors(ids: np.ndarray, mask: np.ndarray, *, words: int, size: int) ->
     matrix = sparse.csr_matrix((information[kept], places), shape)
     left, strengths, _ = randomized_svd(matrix, n_components=size, random_state=0)
     vectors = left * np.sqrt(strengths)
-    return (vectors / vectors.std()).astype(np.float32)
+    return np.asarray(vectors / vectors.std(), np.float32)
 
 
 def tfidf_classifier(dataset: Dataset) -> dict[str, float]:
@@ -106,7 +106,7 @@ def tfidf_classifier(dataset: Dataset) -> dict[str, float]:
     return evaluation.classification(scores, dataset.test.targets)
 
 
-def tfidf_vectors(corpus: Sequence[str], *batches: Sequence[str]) -> list[np.ndarray]:
+def tfidf_vectors(corpus: Iterable[str], *batches: Iterable[str]) -> list[np.ndarray]:
     """Give unit vectors of texts, float64[texts, words], weighted by TF-IDF over ``corpus``."""
     from sklearn.feature_extraction.text import TfidfVectorizer
 
@@ -134,3 +134,32 @@ def recall_at(queries: np.ndarray, answers: np.ndarray, most: int) -> dict[str, 
         "recall_at_1": float((ranks == 1).mean()),
         "reciprocal_rank": float((1 / ranks).mean()),
     }
+
+
+def few_labels(vectors: np.ndarray, classes: np.ndarray, few: int) -> float:
+    """Say how well classes are told apart after a few labelled examples of each.
+
+    Logistic regression learns from ``few`` items a class and answers all others; the
+    figure is the share of right answers, averaged over classes and over 20 draws.
+
+    Args:
+        vectors: float[items, size].
+        classes: of each item; those with fewer than ``5 * few`` items are left out.
+        few: examples of each class.
+    """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.metrics import balanced_accuracy_score
+
+    names, counts = np.unique(classes, return_counts=True)
+    names = names[counts >= 5 * few]
+    kept = np.isin(classes, names)
+    vectors, classes = vectors[kept], classes[kept]
+    random = np.random.default_rng(0)
+    shares = []
+    for _ in range(_DRAWS):
+        sides = (np.flatnonzero(classes == name) for name in names)
+        known = np.concatenate([random.choice(side, few, replace=False) for side in sides])
+        asked = np.setdiff1d(np.arange(len(classes)), known)
+        model = LogisticRegression(C=10, max_iter=1000).fit(vectors[known], classes[known])
+        shares.append(balanced_accuracy_score(classes[asked], model.predict(vectors[asked])))
+    return float(np.mean(shares))

@@ -86,6 +86,9 @@ def fit(
             break
     network.load_state_dict(best_weights)
     network.eval()
+    if training.finish is not None:
+        with torch.no_grad():
+            training.finish(network, dataset)
     return History(number, best.best, best.validation_loss, training.seed)
 
 

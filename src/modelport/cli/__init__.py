@@ -27,6 +27,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "build": ("modelport.cli.build", "Train, export, prove and publish models.", "build"),
     "import": ("modelport.cli.import_onnx", "Publish an ONNX file as a model.", "build"),
     "models": ("modelport.cli.models", "List models, versions and what was proven.", "serve"),
+    "card": ("modelport.cli.card", "Show what is known of a model, and how well.", "serve"),
     "serve": ("modelport.cli.serve", "Serve a model repository with tritonserver.", "serve"),
     "infer": ("modelport.cli.infer", "Send one request to a running server.", ""),
     "doctor": ("modelport.cli.doctor", "Check a model repository without a server.", "serve"),

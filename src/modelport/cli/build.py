@@ -2,63 +2,123 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
-from modelport.build import pipeline
-from modelport.build.steps import Progress, Report
-from modelport.cli import options
+from modelport.build import pipeline, selection, workers
+from modelport.build.steps import Built
+from modelport.cli import building, options
 from modelport.cli.output import Output, pass_output
-
-
-class StepPrinter:
-    """Shows the steps of a build as they are done, and a bar for those that take long."""
-
-    def __init__(self, out: Output) -> None:
-        self._out = out
-        self._shown = ""
-
-    def __call__(self, event: Report | Progress) -> None:
-        """Show one event."""
-        if isinstance(event, Progress):
-            self._out.bar(f"{event.model}: {event.step}", event.text, event.done, event.total)
-            return
-        self._out.end_bar()
-        outcome = event.outcome if event.duration_s is not None else f"{event.outcome} · kept"
-        self._out.step(f"{event.model}: {event.step}", outcome, event.duration_s)
+from modelport.cli.steps import Board, StepPrinter
+from modelport.repository import publish
+from modelport.repository.layout import Repository
 
 
 @click.command(name="build")
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @options.BUILDERS
 @options.REPOSITORY
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path, exists=True, resolve_path=True),
+    help="Your file or folder in place of the first source of the one builder file named.",
+)
 @click.option("--keep-config", is_flag=True, help="Keep config.pbtxt files edited by hand.")
+@options.JOBS
 @options.AS_JSON
 @pass_output
-def command(
-    out: Output,
-    names: tuple[str, ...],
-    builders: Path,
-    repository: Path,
-    keep_config: bool,
-    as_json: bool,
-) -> None:
+def command(out: Output, /, **given: Any) -> None:
     """Train, export, prove and publish models; what is unchanged is skipped.
 
-    NAME is a model or the stem of a builder file; without one, or with `all`,
-    every builder file is built.
+    NAME is a model or the stem of a builder file. Without one, or with `all`, every builder
+    file is built, but for those that say `BY_NAME_ONLY = True`.
+
+    Builder files are built side by side, each in a process of its own; one that fails leaves
+    the others alone.
     """
-    built = pipeline.build(
-        names,
-        builders=builders,
-        repository=repository,
-        listener=StepPrinter(out),
-        keep_edits=keep_config,
-    )
-    if as_json:
+    chosen = selection.chosen(given["builders"], given["names"])
+    if given["data"] and len(chosen) != 1:
+        raise click.UsageError(
+            f"--data is for one builder file, not {len(chosen)}: modelport build NAME --data PATH"
+        )
+    built, failures = _build(out, chosen, given)
+    _show(out, built, given)
+    if failures:
+        raise building.gathered(failures, len(chosen), "built")
+
+
+def _build(
+    out: Output, chosen: Sequence[Path], given: dict[str, Any]
+) -> tuple[list[Built], list[tuple[str, Exception]]]:
+    """Build the files that have changed; gives all models, and what went wrong by file."""
+    repository: Path = given["repository"]
+    publish.finish(repository)
+    target = Repository(repository)
+    built = {p: [] if given["data"] else pipeline.unchanged(p, target) for p in chosen}
+    changed = [path for path, models in built.items() if not models]
+    side_by_side = workers.count(given["jobs"])
+    if len(changed) == 1 or given["jobs"] == 1:
+        return _build_here(out, built, given)
+    jobs = [
+        workers.Job(str(path), str(repository), keep_edits=given["keep_config"]) for path in changed
+    ]
+    failures = []
+    board = Board(out, changed)
+    try:
+        with board.shown(), workers.Workers(jobs, side_by_side, board.heard) as working:
+            for _ in changed:
+                outcome = working.outcomes.get()
+                board.ended(outcome)
+                built[outcome.builder] = outcome.built
+                if out.verbose and outcome.log:
+                    out.note(outcome.log.rstrip())
+                if outcome.error is not None:
+                    failures.append((outcome.builder.stem, outcome.error))
+    finally:
+        # One that was interrupted while it published has left its journal.
+        publish.finish(repository)
+    return [one for models in built.values() for one in models], failures
+
+
+def _build_here(
+    out: Output, built: dict[Path, list[Built]], given: dict[str, Any]
+) -> tuple[list[Built], list[tuple[str, Exception]]]:
+    """Build in this process, where a debugger can follow, one file after the other."""
+    failures: list[tuple[str, Exception]] = []
+    for path in [path for path, models in built.items() if not models]:
+        built[path], error = _build_one(out, path, given)
+        if error is not None:
+            failures.append((path.stem, error))
+    return [one for models in built.values() for one in models], failures
+
+
+def _build_one(
+    out: Output, path: Path, given: dict[str, Any]
+) -> tuple[list[Built], Exception | None]:
+    try:
+        built = pipeline.build(
+            (),
+            builders=path,
+            repository=given["repository"],
+            listener=StepPrinter(out),
+            keep_edits=given["keep_config"],
+            data=given["data"],
+        )
+    except Exception as error:  # noqa: BLE001 - raised at the end, after the other files
+        out.end_bar()
+        return [], error
+    return built, None
+
+
+def _show(out: Output, built: Sequence[Built], given: dict[str, Any]) -> None:
+    if given["as_json"]:
         out.json([{"model": b.model, "version": b.version, "new": b.new} for b in built])
         return
     rows = [(b.model, b.version, "published" if b.new else "unchanged") for b in built]
-    out.table("", ("model", "version", ""), rows)
-    out.note(f"next: modelport serve --repository {repository}")
+    if rows:
+        out.table("", ("model", "version", ""), rows)
+    building.left_out(out, given["builders"], given["names"])
+    out.note(f"next: modelport serve --repository {given['repository']}")

@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 
 from modelport.cli import options
-from modelport.cli.build import StepPrinter
 from modelport.cli.output import Output, pass_output
+from modelport.cli.steps import StepPrinter
 
 
 @click.command(name="import")

@@ -45,6 +45,9 @@ def command(
 ) -> None:
     """Send one request to MODEL on a running server and show its answer.
 
+    A model that answers with a stream shows each response as it comes; that needs
+    gRPC.
+
     \b
     VALUE is one of
       @photo.png   the bytes of a file, for a BYTES tensor (@- reads stdin)
@@ -57,19 +60,31 @@ def command(
     """  # noqa: D301 - \b is click's mark for a block that is not to be wrapped
     from modelport.client import Client
 
+    asked: dict[str, Any] = {"outputs": outputs or None, "version": model_version}
     with Client(url or find_server(), timeout_s=timeout_s) as client:
         metadata = client.metadata(model, model_version)
-        answer = client.infer(
-            model, read_inputs(metadata, inputs), outputs=outputs or None, version=model_version
-        )
+        values = read_inputs(metadata, inputs)
+        if not metadata.decoupled:
+            _show(out, model, client.infer(model, values, **asked), as_json)
+            return
+    with Client(url or find_server("grpc"), timeout_s=timeout_s) as client:
+        for number, answer in enumerate(client.stream(model, values, **asked), start=1):
+            if as_json:
+                _show(out, model, answer, as_json)
+                continue
+            parts = (f"{name} {_shown(array)}" for name, array in answer.items())
+            out.text(f"{number:>4}  {', '.join(parts)}")
+
+
+def _show(out: Output, model: str, answer: Mapping[str, Array], as_json: bool) -> None:
     if as_json:
         out.json({"model": model, "outputs": {n: as_document(a) for n, a in answer.items()}})
-    else:
-        rows = [[name, *_row(array)] for name, array in answer.items()]
-        out.table(model, ["output", "datatype", "shape", "values"], rows)
+        return
+    rows = [[name, *_row(array)] for name, array in answer.items()]
+    out.table(model, ["output", "datatype", "shape", "values"], rows)
 
 
-def find_server() -> str:
+def find_server(protocol: str = "http") -> str:
     """Give the URL of the environment, else of a server that runs here, else the usual one."""
     from modelport.client.url import URL_VARIABLE, default_url
 
@@ -81,7 +96,7 @@ def find_server() -> str:
         return default_url()
     # The newest first; one that serves the repository of this folder is meant before others.
     servers = running(Path("model_repository")) or running()
-    return servers[0].endpoints.http if servers else default_url()
+    return str(getattr(servers[0].endpoints, protocol)) if servers else default_url()
 
 
 # --- inputs ------------------------------------------------------------------

@@ -9,17 +9,22 @@ import click
 
 from modelport.cli import options
 from modelport.cli.output import Output, pass_output
-from modelport.errors import IntegrityError
+from modelport.errors import IntegrityError, NotReadyError
 from modelport.repository.layout import ModelFolder, Repository
 from modelport.repository.manifest import Manifest
 
 
 @click.command(name="models")
 @options.REPOSITORY
+@options.BUILDERS
+@click.option("--memory", is_flag=True, help="What each model takes on the server that runs here.")
 @options.AS_JSON
 @pass_output
-def command(out: Output, repository: Path, as_json: bool) -> None:
+def command(out: Output, repository: Path, builders: Path, memory: bool, as_json: bool) -> None:
     """List models: public ones and parts, versions, which serve, figures, precision, size."""
+    if memory:
+        _show_memory(out, repository, as_json=as_json)
+        return
     folders = Repository(repository).models()
     parts = {name for folder in folders for name in _steps(folder)}
     listed = [_describe(folder, folder.name in parts) for folder in folders]
@@ -30,6 +35,44 @@ def command(out: Output, repository: Path, as_json: bool) -> None:
         return
     columns = ("model", "", "versions", "serves", "figures", "parity", "precision", "size")
     out.table("", columns, [_row(model) for model in listed])
+    _note_by_name(out, builders, {model["name"] for model in listed if model["proven_versions"]})
+
+
+def _note_by_name(out: Output, builders: Path, proven: set[str]) -> None:
+    """Say how to get the models that `all` leaves out; needs no package of the build side."""
+    from modelport.build import outline, selection
+
+    for path in selection.by_name_only(builders):
+        if not proven & set(outline.read(path).models):
+            out.note(f"{path.stem} is built by name: modelport build {path.stem}")
+
+
+def _show_memory(out: Output, repository: Path, *, as_json: bool) -> None:
+    """Show the memory of the server that was started last on the repository."""
+    from modelport.runtime import memory, servers
+
+    running = servers.running(repository)
+    if not running:
+        raise NotReadyError(
+            f"no server runs on {repository} here",
+            cause="memory is measured on a server that this user started with Modelport",
+            next_step=f"modelport serve --repository {repository}, then this again",
+        )
+    uses = memory.measure(running[0].pid, [Path(path) for path in running[0].repositories])
+    if as_json:
+        out.json([{**vars(use), "beyond_bytes": use.beyond_bytes} for use in uses])
+        return
+    rows = [
+        (use.name, use.processes, *map(_mebibytes, (use.pss_bytes, use.weights_bytes)),
+         _mebibytes(use.beyond_bytes))
+        for use in uses
+    ]  # fmt: skip
+    rows.append(("all", "", _mebibytes(sum(use.pss_bytes for use in uses)), "", ""))
+    out.table("", ("", "processes", "memory (PSS)", "weights", "beyond the weights"), rows)
+
+
+def _mebibytes(size_bytes: int) -> str:
+    return f"{size_bytes / 2**20:.1f} MiB"
 
 
 def _steps(folder: ModelFolder) -> list[str]:

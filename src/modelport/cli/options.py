@@ -23,3 +23,9 @@ BUILDERS = click.option(
 HOST = click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print one line of JSON.")
+
+JOBS = click.option(
+    "--jobs",
+    type=click.IntRange(1),
+    help="Builder files built at once; default: one per core, as memory allows.",
+)

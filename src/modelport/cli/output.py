@@ -6,14 +6,15 @@ import json
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import click
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, RenderableType
+    from rich.live import Live
 
     from modelport.errors import ModelportError
 
@@ -31,10 +32,13 @@ class Output:
         self.verbose = verbose
         self._consoles: dict[bool, Console] = {}
         self._bar = False
+        self._live: Live | None = None
         self._last_line = time.monotonic()
 
     def console(self, *, stderr: bool = True) -> Console:
         """Give the rich console of one stream."""
+        if self._live is not None and sys.stdout.isatty():
+            stderr = True  # the one that knows of the lines that are drawn over
         if stderr not in self._consoles:
             from rich.console import Console
 
@@ -46,7 +50,7 @@ class Output:
 
     def text(self, text: str = "") -> None:
         """Print a line of the result to stdout."""
-        click.echo(text)
+        self._echo(text, stderr=False)
 
     def json(self, value: object) -> None:
         """Print ``value`` as one line of JSON to stdout."""
@@ -55,7 +59,40 @@ class Output:
     def note(self, text: str) -> None:
         """Print a line about the work, not its result, to stderr."""
         self._last_line = time.monotonic()
-        click.echo(text, err=True)
+        self._echo(text, stderr=True)
+
+    def _echo(self, text: str, *, stderr: bool) -> None:
+        if self._live is not None and (stderr or sys.stdout.isatty()):
+            self.console().print(text, markup=False, soft_wrap=True)
+        else:
+            click.echo(text, err=stderr)
+
+    @contextmanager
+    def live(self, renderable: Callable[[], RenderableType]) -> Iterator[bool]:
+        """Keep some lines below all others, drawn anew; yields whether there is a terminal for it.
+
+        Args:
+            renderable: gives the lines as they are at the moment.
+        """
+        if not sys.stderr.isatty():
+            yield False
+            return
+        from rich.live import Live
+
+        shown = Live(
+            console=self.console(),
+            get_renderable=renderable,
+            refresh_per_second=4,
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+        with shown:
+            self._live = shown
+            try:
+                yield True
+            finally:
+                self._live = None
 
     def table(
         self,

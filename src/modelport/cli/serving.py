@@ -5,20 +5,19 @@ from __future__ import annotations
 import ipaddress
 import signal
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from modelport.cli.output import Output
-from modelport.errors import UnhealthyRepositoryError
+from modelport.errors import RepositoryError, UnhealthyRepositoryError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from modelport.repository.doctor import Finding
     from modelport.runtime.events import Event
     from modelport.runtime.server import Server
+    from modelport.runtime.watchdog import Watchdog
 
 _KILLED = 130
 
@@ -56,13 +55,14 @@ def serve(out: Output, service: Service, ready: Callable[[Server], bool]) -> Non
 
     # Half a publication, left by a crash, would look like a broken version.
     publish.finish(service.repository)
+    service = replace(service, names=_built(out, service))
     if service.doctor:
-        _examine(out, service.repository, service.names)
-    _warn_if_open(out, service.host)
-    signals = _Signals()
-    server = _start(out, service)
+        examine(out, service.repository, service.names)
+    warn_if_open(out, service.host)
+    signals = Signals()
+    server = start(out, service)
     signals.listen()
-    watchdog = Watchdog(server, on_event=lambda event: _show_event(out, event))
+    watchdog = Watchdog(server, on_event=lambda event: show_event(out, event))
     try:
         if not ready(server):
             return
@@ -70,10 +70,38 @@ def serve(out: Output, service: Service, ready: Callable[[Server], bool]) -> Non
             watchdog.start()
         signals.wait(server)
     finally:
-        _end(out, server, watchdog, signals)
+        end(out, server, watchdog, signals)
 
 
-class _Signals:
+def _built(out: Output, service: Service) -> list[str]:
+    """Choose what is served: the models named, or all that are built.
+
+    Raises:
+        RepositoryError: a model that was named, or every model, waits for its build.
+    """
+    from modelport.repository import edits
+    from modelport.repository.layout import Repository
+
+    repository = Repository(service.repository)
+    folders = repository.models()
+    if service.names is not None:
+        folders = [repository.model(name) for name in service.names]
+    waiting = [folder.name for folder in folders if edits.not_built(folder)]
+    built = [folder.name for folder in folders if folder.name not in waiting]
+    if waiting and (service.names is not None or not built):
+        raise RepositoryError(
+            f"{service.repository}: {', '.join(waiting)}: not built yet, so there is no version"
+            " to serve",
+            next_step="modelport build " + (" ".join(waiting) if service.names else "all"),
+            path=service.repository,
+            models=waiting,
+        )
+    if waiting:
+        out.note(f"not built yet, so not served: {', '.join(waiting)}")
+    return built
+
+
+class Signals:
     """Ctrl-C and SIGTERM: an interrupt while the server starts, a wish afterwards.
 
     The handlers only count: they may run while a lock is held.
@@ -84,18 +112,27 @@ class _Signals:
         signal.signal(signal.SIGTERM, self._interrupt)
 
     def listen(self) -> None:
+        """Count signals from now on."""
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._note)
 
     def wait(self, server: Server) -> None:
         """Wait for a signal or for the server's end; an end of its own accord is an error."""
-        from modelport.runtime import startup
-        from modelport.runtime.logs import Log
-
         while not self.count:
-            if server.wait(0.2):
-                assert server.status is not None
-                raise startup.ended(server.status, Log.whole(server.log_path), "while it served")
+            watch(server, 0.2)
+
+    def wait_for(self, ending: Callable[[], None], at_once: Callable[[], None]) -> bool:
+        """Carry out an ending; a second signal meanwhile calls ``at_once`` and gives True."""
+        # In a thread, so that this one hears the signal.
+        thread = threading.Thread(target=ending)
+        thread.start()
+        hurried = False
+        while thread.is_alive():
+            thread.join(0.1)
+            if self.count > 1 and not hurried:
+                hurried = True
+                at_once()
+        return hurried
 
     def _note(self, *_: object) -> None:
         self.count += 1
@@ -104,18 +141,22 @@ class _Signals:
         raise KeyboardInterrupt
 
 
-def _examine(out: Output, repository: Path, names: Sequence[str] | None) -> None:
-    """Refuse a repository with errors; show its warnings."""
+def examine(out: Output, repository: Path, names: Sequence[str] | None) -> None:
+    """Refuse a repository with errors; show its warnings.
+
+    Raises:
+        UnhealthyRepositoryError: `doctor` found errors.
+    """
     from modelport.repository import doctor
 
     findings = doctor.check(repository, names=names)
     errors = [finding for finding in findings if finding.severity == "error"]
     for finding in findings:
         if finding.severity != "error":
-            out.note(f"warning: {_describe(finding)}")
+            out.note(f"warning: {describe(finding)}")
     if not errors:
         return
-    listing = "\n".join(f"  {_describe(finding)}" for finding in errors)
+    listing = "\n".join(f"  {describe(finding)}" for finding in errors)
     raise UnhealthyRepositoryError(
         f"{repository}: {len(errors)} errors, so nothing is served\n{listing}",
         next_step=f"modelport doctor --repository {repository} shows how to mend them",
@@ -124,12 +165,14 @@ def _examine(out: Output, repository: Path, names: Sequence[str] | None) -> None
     )
 
 
-def _describe(finding: Finding) -> str:
+def describe(finding: Finding) -> str:
+    """Put a finding into one line."""
     field = f" {finding.field}:" if finding.field else ""
     return f"{finding.where}:{field} expected {finding.expected}, got {finding.got}"
 
 
-def _warn_if_open(out: Output, host: str) -> None:
+def warn_if_open(out: Output, host: str) -> None:
+    """Warn where other machines reach the server."""
     try:
         closed = ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -141,7 +184,8 @@ def _warn_if_open(out: Output, host: str) -> None:
         )
 
 
-def _start(out: Output, service: Service) -> Server:
+def start(out: Output, service: Service, *, growing: bool = False) -> Server:
+    """Start tritonserver on a service's models; a growing one can take any model later."""
     from modelport.runtime.server import Server
 
     return Server.start(
@@ -153,11 +197,13 @@ def _start(out: Output, service: Service) -> Server:
         metrics_port=service.metrics_port,
         load_timeout_s=service.load_timeout_s,
         log_path=service.log_file,
-        on_event=lambda event: _show_event(out, event),
+        on_event=lambda event: show_event(out, event),
+        response_cache=True if growing else None,
     )
 
 
-def _show_event(out: Output, event: Event) -> None:
+def show_event(out: Output, event: Event) -> None:
+    """Show what the runtime tells."""
     if event.kind in {"loaded", "failed"}:
         outcome = f"version {event.version} {event.kind}" if event.version else event.kind
         out.step(event.model or "", outcome, event.duration_s)
@@ -167,16 +213,24 @@ def _show_event(out: Output, event: Event) -> None:
         out.note(event.text)
 
 
-def _end(out: Output, server: Server, watchdog: Any, signals: _Signals) -> None:
+def watch(server: Server, timeout_s: float) -> None:
+    """Wait a while; raises :class:`ServerStartError` if the server ends by itself."""
+    from modelport.runtime import startup
+    from modelport.runtime.logs import Log
+
+    if server.wait(timeout_s):
+        assert server.status is not None
+        raise startup.ended(server.status, Log.whole(server.log_path), "while it served")
+
+
+def end(out: Output, server: Server, watchdog: Watchdog | None, signals: Signals) -> None:
     """Drain; a further signal meanwhile ends it at once."""
-    watchdog.stop()
-    # In a thread, so that this one hears the signal.
-    stopping = threading.Thread(target=server.stop)
-    stopping.start()
-    while stopping.is_alive():
-        stopping.join(0.1)
-        if signals.count > 1:
-            out.note("ending at once")
-            server.kill()
-            stopping.join()
-            raise SystemExit(_KILLED)
+    if watchdog is not None:
+        watchdog.stop()
+
+    def kill() -> None:
+        out.note("ending at once")
+        server.kill()
+
+    if signals.wait_for(server.stop, kill):
+        raise SystemExit(_KILLED)

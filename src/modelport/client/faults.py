@@ -241,7 +241,7 @@ def unsupported(call: Call, message: str) -> ClientError:
         ClientError,
         call,
         f"{call.about()} is decoupled: it answers as a stream, not once",
-        next_step="call it over a gRPC stream, or over HTTP at /generate_stream",
+        next_step="client.stream(…) on its grpc:// endpoint, or over HTTP at /generate_stream",
         server_message=message,
     )
 

@@ -35,6 +35,7 @@ class ModelMetadata:
         platform: for example ``onnxruntime_onnx`` or ``ensemble``.
         inputs: tensors that a request carries.
         outputs: tensors that an answer carries.
+        decoupled: whether it answers a request with a stream of responses.
         max_batch_size: largest batch; 0 when the model does not batch, ``None`` when the
             server does not tell (the model configuration is an extension of the protocol).
     """
@@ -45,6 +46,7 @@ class ModelMetadata:
     inputs: tuple[TensorMetadata, ...]
     outputs: tuple[TensorMetadata, ...]
     max_batch_size: int | None = None
+    decoupled: bool = False
 
     @property
     def batching(self) -> bool:
@@ -75,6 +77,7 @@ def read(metadata: Mapping[str, Any], config: Mapping[str, Any] | None) -> Model
     optional = {
         tensor["name"] for tensor in (config or {}).get("input", ()) if tensor.get("optional")
     }
+    policy = (config or {}).get("model_transaction_policy")
     return ModelMetadata(
         name=metadata["name"],
         versions=tuple(metadata.get("versions", ())),
@@ -82,6 +85,7 @@ def read(metadata: Mapping[str, Any], config: Mapping[str, Any] | None) -> Model
         inputs=_tensors(metadata["inputs"], optional),
         outputs=_tensors(metadata["outputs"], frozenset()),
         max_batch_size=None if config is None else int(config["max_batch_size"]),
+        decoupled=bool(policy and policy.get("decoupled")),
     )
 
 

@@ -17,9 +17,11 @@ from pathlib import Path
 
 from modelport.errors import ConfigError
 from modelport.repository import pbtxt
+from modelport.repository.layout import ModelFolder
 from modelport.spec.config import ModelConfig
 
 _SEAL = "# modelport: sha256:"
+_HEADER = "# Written by modelport from "
 
 
 def write(path: Path, config: ModelConfig, *, builder: str) -> None:
@@ -33,12 +35,27 @@ def write(path: Path, config: ModelConfig, *, builder: str) -> None:
     Raises:
         OSError: the disk refused; the old file is as it was.
     """
-    header = (
-        f"# Written by modelport from {builder}; "
-        "edit the builder, or keep hand edits with --keep-config.\n"
-    )
+    header = f"{_HEADER}{builder}; edit the builder, or keep hand edits with --keep-config.\n"
     body = header + pbtxt.render(config)
     _replace(path, f"{body}{_SEAL}{_digest(body)}\n")
+
+
+def builder_of(path: Path) -> str | None:
+    """Name the builder file that a config.pbtxt was written from; None for any other file."""
+    try:
+        with path.open(encoding="utf-8") as file:
+            first = file.readline()
+    except (OSError, ValueError):
+        return None
+    return first.removeprefix(_HEADER).partition(";")[0] if first.startswith(_HEADER) else None
+
+
+def not_built(folder: ModelFolder) -> str | None:
+    """Name the builder file of a model that it has built no version of yet; else None.
+
+    A checkout of a repository holds config.pbtxt and code, but no weights and no proof.
+    """
+    return None if folder.proven_versions() else builder_of(folder.config_path)
 
 
 def update(

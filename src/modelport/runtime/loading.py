@@ -1,4 +1,4 @@
-"""Loading the models of a starting server, side by side, each with a deadline."""
+"""Loading models into a server, side by side, each with a deadline."""
 
 from __future__ import annotations
 
@@ -6,18 +6,20 @@ import http.client
 import queue
 import threading
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from modelport.runtime import reasons
+from modelport.runtime import bytecode, reasons
 from modelport.runtime.control import Control, Refused
 from modelport.runtime.events import Event, Listener
+from modelport.runtime.grpc_control import GrpcControl
 from modelport.runtime.logs import Log
 from modelport.runtime.plan import Model, Plan
 from modelport.runtime.process import ServerProcess
 from modelport.runtime.reasons import Failure
 from modelport.runtime.stubs import Stubs
 
-# tritonserver answers HTTP with 8 threads; a load keeps one until it is done,
+# tritonserver answers HTTP with 8 threads; a load over HTTP keeps one until it is done,
 # and one must stay free for questions in between.
 PARALLEL_LOADS = 6
 _POLL_S = 0.05
@@ -35,8 +37,10 @@ class Loader:
     """Loads the models of a plan.
 
     Args:
+        control: for questions, and for the loads too where ``loads`` is not given.
         timeout_s: deadline of each model, from when its own load begins.
         on_event: hears ``loaded`` and ``failed``.
+        loads: carries out the loads; over gRPC they hold up nobody whom the server serves.
     """
 
     def __init__(
@@ -48,8 +52,10 @@ class Loader:
         *,
         timeout_s: float,
         on_event: Listener,
+        loads: GrpcControl | None = None,
     ) -> None:
         self.control = control
+        self.loads = loads or control
         self.process = process
         self.stubs = stubs
         self.log = log
@@ -61,13 +67,27 @@ class Loader:
         self._answers: queue.Queue[tuple[str, str | None]] = queue.Queue()
 
     def run(self, plan: Plan) -> None:
-        """Load all models; what did not load is in ``failures`` afterwards."""
-        for wave in plan.waves():
-            waiting = [name for name in wave if self._loadable(plan.models[name])]
-            while (waiting or self._pending) and self.process.status is None:
-                while waiting and len(self._pending) < PARALLEL_LOADS:
-                    self._begin(waiting.pop(0))
+        """Load all models; what did not load is in ``failures`` afterwards.
+
+        A model follows as soon as its own parts are there, not when all parts of all are:
+        the first ensemble answers while others still load.
+        """
+        plan.waves()  # raises where ensembles are made of one another, which would wait for ever
+        waiting = dict(plan.models)
+        while (waiting or self._pending) and self.process.status is None:
+            for model in self._next(waiting.values()):
+                del waiting[model.name]
+                if self._loadable(model):
+                    bytecode.write(model)
+                    self._begin(model.name)
+            if self._pending:
                 self._collect()
+
+    def _next(self, waiting: Iterable[Model]) -> list[Model]:
+        """Choose what can begin now: models none of whose parts is still to come."""
+        coming = {model.name for model in waiting} | self._pending.keys()
+        ready = [model for model in waiting if not model.parts & coming]
+        return ready[: max(0, PARALLEL_LOADS - len(self._pending))]
 
     def _loadable(self, model: Model) -> bool:
         """Say whether a load can come to an end; note the failure where it cannot."""
@@ -96,7 +116,7 @@ class Loader:
         reason: str | None = None
         try:
             # The deadline is kept by _collect, which knows more; this is the net below it.
-            self.control.load(model, timeout_s=self.timeout_s + 30)
+            self.loads.load(model, timeout_s=self.timeout_s + 30)
         except Refused as refusal:
             reason = str(refusal)
         except (OSError, http.client.HTTPException) as error:

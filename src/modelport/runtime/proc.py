@@ -62,6 +62,16 @@ def command_line(pid: int) -> list[str]:
     return [part.decode(errors="replace") for part in data.split(b"\0")[:-1]]
 
 
+def pss_bytes(pid: int) -> int | None:
+    """Give the proportional set size of a process; None when it is dead or not ours to see."""
+    try:
+        text = (_PROC / str(pid) / "smaps_rollup").read_text(encoding="ascii")
+    except OSError:
+        return None
+    lines = (line.split() for line in text.splitlines() if line.startswith("Pss:"))
+    return next((int(fields[1]) << 10 for fields in lines), None)
+
+
 def listener(port: int) -> Process | None:
     """Find the process that listens on a TCP port, if this user may see it."""
     sockets = {f"socket:[{inode}]" for inode in _listening_inodes(port)}

@@ -19,7 +19,7 @@ from modelport.runtime import proc
 from modelport.runtime.guardian import remove_regions
 
 # What the kernel keeps of triton_python_backend_stub.
-_STUB_NAME = "triton_python_b"
+STUB_NAME = "triton_python_b"
 _GUARDIAN = Path(__file__).with_name("guardian.py")
 _SHM = Path("/dev/shm")  # noqa: S108 - the kernel's own place
 
@@ -126,7 +126,7 @@ class ServerProcess:
 
     def stubs(self) -> list[proc.Process]:
         """List the python stubs, dead ones (state ``Z``) included."""
-        return [p for p in proc.processes() if p.parent == self.pid and p.name == _STUB_NAME]
+        return [p for p in proc.processes() if p.parent == self.pid and p.name == STUB_NAME]
 
 
 def new_shm_prefix() -> str:

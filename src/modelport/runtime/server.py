@@ -23,7 +23,7 @@ from modelport.runtime.startup import DRAIN_S, Order, Started
 from modelport.runtime.stubs import Stubs
 from modelport.runtime.toolchain import Toolchain
 
-__all__ = ["Endpoints", "Event", "Server"]
+__all__ = ["Endpoints", "Event", "Server", "load_error"]
 
 _UNLOAD_S = 3.0
 
@@ -36,7 +36,8 @@ class Server:
     Attributes:
         endpoints: where it answers.
         control_headers: the HTTP header that opens its control API; a secret.
-        versions: the versions that serve, by model, as they were loaded at the start.
+        plan: the models that it was started with, and those that were added since.
+        versions: the versions that serve, by model, as they were loaded first.
         log_path: its log.
         stubs: its python stubs.
     """
@@ -47,6 +48,7 @@ class Server:
         self._listener = listener
         self._state_file: Path | None = None
         self._load_timeout_s = 60.0
+        self.plan = order.plan
         self.stubs = Stubs(started.process, order.plan)
         self.endpoints = started.endpoints
         self.control_headers = {KEY_HEADER: started.key}
@@ -68,12 +70,14 @@ class Server:
         log_path: Path | None = None,
         toolchain: Toolchain | None = None,
         listed: bool = True,
+        response_cache: bool | None = None,
     ) -> Server:
         """Start tritonserver and load models; returns when every model serves.
 
         Args:
             repository: one or more model repositories.
-            models: what to load, parts of ensembles come by themselves; None for all.
+            models: what to load, parts of ensembles come by themselves; None for all,
+                empty for none yet: see :meth:`add`.
             host: the address to listen on; whoever reaches it may send requests.
             http_port: a port, or 0 for a free one.
             grpc_port: a port, or 0 for a free one.
@@ -83,6 +87,9 @@ class Server:
             log_path: where the server's output goes; None for a file in the cache.
             toolchain: which tritonserver; None for the one that is found or fetched.
             listed: let other commands find it, see :func:`modelport.runtime.servers.running`.
+            response_cache: None makes one if a model of the start asks for it. It cannot be
+                made later, and costs memory only as it fills; models that ask for it serve
+                without it too.
 
         Raises:
             RepositoryError: the repository or a model is missing.
@@ -106,6 +113,7 @@ class Server:
             wanted_ports=wanted,
             log_path=logs.usable(log_path) if log_path else logs.new_path(),
             toolchain=toolchain or toolchains.ensure(listener),
+            response_cache=response_cache,
         )
         server = cls(order, startup.start(order), listener)
         try:
@@ -123,14 +131,37 @@ class Server:
         return self._started.process.pid
 
     @property
-    def plan(self) -> Plan:
-        """The models that it was started with."""
-        return self._order.plan
-
-    @property
     def status(self) -> int | None:
         """Exit status of tritonserver; None while it runs."""
         return self._started.process.status
+
+    def add(self, models: Sequence[str], *, on_event: Listener | None = None) -> None:
+        """Load further models, with the parts of ensembles; those that serve are not disturbed.
+
+        The models must be complete in their config.pbtxt if those of the start were: see
+        :attr:`modelport.runtime.plan.Model.complete`.
+
+        Args:
+            models: names in the repository.
+            on_event: hears ``loaded`` and ``failed``; by default the listener of the start.
+
+        Raises:
+            RepositoryError: a model is missing, or its config.pbtxt does not parse.
+            ServerStartError: tritonserver ended meanwhile.
+            LoadError: models did not load; those that did serve all the same.
+        """
+        wanted = plan.make(self._order.repositories, models)
+        new = Plan({n: m for n, m in wanted.models.items() if n not in self.plan.models})
+        self.stubs.know(new)
+        with self._grpc_control() as control:
+            loader = self._loader(on_event or self._listener, control)
+            loader.run(new)
+        self.stubs.look()
+        # Only now: whoever goes through the plan meanwhile finds nothing that is half loaded.
+        loaded = {name: m for name, m in new.models.items() if name in loader.versions}
+        self.plan = Plan({**self.plan.models, **loaded})
+        self.versions |= loader.versions
+        self._raise_failures(loader)
 
     def load(self, name: str, *, timeout_s: float | None = None) -> None:
         """Load a model, or load it anew after its files changed; raises LoadError."""
@@ -140,7 +171,7 @@ class Server:
                 control.load(name, timeout_s=timeout_s)
         except Refused as refusal:
             words = self._started.log.poll_failure(name) or str(refusal)
-            raise _load_error([explain(name, None, words)], self.log_path) from refusal
+            raise load_error([explain(name, None, words)], self.log_path) from refusal
 
     def unload(self, name: str, *, timeout_s: float = 30.0) -> None:
         """Unload a model and wait until its last request is answered; raises LoadError."""
@@ -150,7 +181,7 @@ class Server:
             self._wait_unloaded(name, timeout_s)
         except Refused as refusal:
             failure = Failure(name, None, f"cannot be unloaded: {refusal}")
-            raise _load_error([failure], self.log_path) from refusal
+            raise load_error([failure], self.log_path) from refusal
 
     def reload(self, name: str) -> None:
         """Unload a model and load it anew, with the ensembles over it; raises LoadError.
@@ -206,23 +237,30 @@ class Server:
 
     def _load_all(self, timeout_s: float) -> None:
         self._load_timeout_s = timeout_s
+        loader = self._loader(self._listener)
+        loader.run(self.plan)
+        self.stubs.look()
+        self._raise_failures(loader)
+        self.versions = dict(sorted(loader.versions.items()))
+        self._listener(Event("ready", f"{len(self.versions)} models serve"))
+
+    def _loader(self, listener: Listener, loads: GrpcControl | None = None) -> Loader:
         started = self._started
-        loader = Loader(
+        return Loader(
             started.control,
             started.process,
             self.stubs,
             started.log,
-            timeout_s=timeout_s,
-            on_event=self._listener,
+            timeout_s=self._load_timeout_s,
+            on_event=listener,
+            loads=loads,
         )
-        loader.run(self.plan)
-        self.stubs.look()
+
+    def _raise_failures(self, loader: Loader) -> None:
         if self.status is not None:
-            raise startup.ended(self.status, started.log, "while it loaded models")
+            raise startup.ended(self.status, self._started.log, "while it loaded models")
         if loader.failures:
-            raise _load_error(list(loader.failures.values()), self.log_path)
-        self.versions = dict(sorted(loader.versions.items()))
-        self._listener(Event("ready", f"{len(self.versions)} models serve"))
+            raise load_error(list(loader.failures.values()), self.log_path)
 
     def _record(self) -> None:
         found = proc.process(self.pid)
@@ -256,7 +294,7 @@ class Server:
             time.sleep(0.05)
 
 
-def _load_error(failures: list[Failure], log_path: Path) -> LoadError:
+def load_error(failures: list[Failure], log_path: Path) -> LoadError:
     """Gather what did not load into one error; causes before consequences."""
     first = failures[0]
     if len(failures) == 1:

@@ -30,6 +30,7 @@ class Order:
 
     Attributes:
         wanted_ports: flag to port, 0 for a free one.
+        response_cache: make one; None if a model of the plan asks for it.
     """
 
     repositories: Sequence[Path]
@@ -38,6 +39,7 @@ class Order:
     wanted_ports: dict[str, int]
     log_path: Path
     toolchain: Toolchain
+    response_cache: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ def _start_on(order: Order, chosen: dict[str, int]) -> Started:
         key=key,
         shm_prefix=shm_prefix,
         complete_configs=order.plan.complete,
-        response_cache=order.plan.wants_cache,
+        response_cache=_wants_cache(order),
         drain_s=DRAIN_S,
     )
     server = ServerProcess(
@@ -108,6 +110,10 @@ def _start_on(order: Order, chosen: dict[str, int]) -> Started:
         raise
     server.hide_secret()
     return Started(server, control, _endpoints(order.host, chosen), key, log)
+
+
+def _wants_cache(order: Order) -> bool:
+    return order.plan.wants_cache if order.response_cache is None else order.response_cache
 
 
 def _wait_until_live(

@@ -25,10 +25,15 @@ class Stubs:
 
     def __init__(self, process: ServerProcess, plan: Plan) -> None:
         self._process = process
-        self._folders = {str(m.folder.path.resolve()): name for name, m in plan.models.items()}
+        self._folders: dict[str, str] = {}
         self._model_of: dict[int, str] = {}
         self._dead_since: dict[int, float] = {}
         self._given_up: set[int] = set()
+        self.know(plan)
+
+    def know(self, plan: Plan) -> None:
+        """Learn of further models."""
+        self._folders |= {str(m.folder.path.resolve()): name for name, m in plan.models.items()}
 
     def look(self) -> None:
         """Take note of all stubs; a stub's model can be read only while it lives."""
@@ -37,7 +42,7 @@ class Stubs:
         for stub in seen:
             if stub.state == "Z":
                 self._dead_since.setdefault(stub.pid, now)
-            elif stub.pid not in self._model_of and (name := _model_of(stub.pid, self._folders)):
+            elif stub.pid not in self._model_of and (name := model_of(stub.pid, self._folders)):
                 self._model_of[stub.pid] = name
         for pid in self._dead_since.keys() - {stub.pid for stub in seen}:
             del self._dead_since[pid]
@@ -66,7 +71,7 @@ class Stubs:
         ]
 
 
-def _model_of(pid: int, folders: Mapping[str, str]) -> str | None:
+def model_of(pid: int, folders: Mapping[str, str]) -> str | None:
     """Read from a stub's command line whose file it runs: ``STUB MODEL/VERSION/FILE …``."""
     arguments = proc.command_line(pid)
     if len(arguments) < 2:

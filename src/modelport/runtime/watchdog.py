@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,7 +76,8 @@ class Watchdog:
         self._server = server
         self._on_event = on_event
         self._interval_s = interval_s
-        self._health = {name: _Health() for name in server.plan.models}
+        # Models may be added while it watches.
+        self._health: defaultdict[str, _Health] = defaultdict(_Health)
         self._samples: dict[str, tuple[float, Sample | None]] = {}
         self._client: Client | None = None
         self._end = threading.Event()

@@ -44,3 +44,35 @@ class Softmax:
             "probability": np.take_along_axis(scores, best[:, np.newaxis], axis=-1),
             "scores": scores,
         }
+
+
+@dataclass(frozen=True)
+class Names:
+    """Names of the best classes, whose numbers and probabilities the network gives.
+
+    Args:
+        labels: name of each class, in the order of the network's classes.
+    """
+
+    labels: Sequence[str]
+
+    @classmethod
+    def from_folder(cls, folder: Path) -> Names:
+        """Read ``labels.txt``, one name a line, in a version folder."""
+        return cls((folder / "labels.txt").read_text(encoding="utf-8").splitlines())
+
+    def __call__(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Answer a batch.
+
+        Args:
+            inputs: ``classes`` int64[batch, k], best first, and their ``probabilities``
+                float32[batch, k].
+
+        Returns:
+            ``label`` bytes[batch, 1] and ``probability`` float32[batch, 1] of the best, and
+            ``labels`` bytes[batch, k].
+        """
+        names = np.array([name.encode() for name in self.labels], dtype=np.object_)
+        labels = names[inputs["classes"]]
+        best = inputs["probabilities"][:, :1]
+        return {"label": labels[:, :1], "probability": best, "labels": labels}

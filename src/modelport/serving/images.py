@@ -1,9 +1,8 @@
-"""From an image file or raw pixels to what a digit classifier sees.
+"""From image files or raw pixels to arrays: the decoding that all image models share.
 
-:func:`digit` is the preprocessing of MNIST itself (LeCun et al. 1998, section
-III-A: the glyph in a 20 by 20 box, placed by its centre of mass in 28 by 28),
-made to hold for photographs and drawings too: it finds out whether the ink is
-dark or light, and drops a background that is not even.
+Whatever a camera, a phone or a drawing program writes comes out as 8-bit grey
+or RGB values, upright, transparency on white. What cannot be decoded is a
+:class:`BadItemError` with words for its sender.
 """
 
 from __future__ import annotations
@@ -11,117 +10,108 @@ from __future__ import annotations
 import base64
 import binascii
 import io
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Literal, TypeAlias
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from modelport.serving.python_model import BadItemError
 
+Mode: TypeAlias = Literal["L", "RGB"]
+
 # Pillow looks for its file formats when first asked; the first request should not wait for that.
 Image.preinit()
 
-SIDE = 28
-GLYPH_SIDE = 20
 # A photograph of a modern phone has 50 million pixels; a decompression bomb has more.
 MAX_PIXELS = 64_000_000
-_ANALYSIS_SIDE = 256
-# Ink is what stands out by at least this share of the brightest stroke.
-_INK_SHARE = 0.3
-# With this many of 9 set around it a pixel belongs to a stroke; noise makes single specks.
-_STROKE = 5
-# Below this share a pixel is sheet even on a clean ground.
-_CLEAN = 0.05
-# Less contrast than this (of 255) is an empty sheet.
-_LEAST_CONTRAST = 12
+# Pillow reads some forty formats more; one of them hands the file to Ghostscript.
+_FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "PPM")
 _BASE64_PREFIX = b"data:"
 
 
-def decode(content: bytes) -> np.ndarray:
-    """Decode an image file to grey values.
+def decode(content: bytes, *, mode: Mode = "RGB", least_side: int | None = None) -> np.ndarray:
+    """Decode an image file; of an animation, its first picture.
 
     Args:
-        content: a PNG, JPEG, GIF, BMP, WebP or TIFF file, or the same in base64 (also
+        content: a PNG, JPEG, GIF, BMP, WebP, TIFF or PPM file, or the same in base64 (also
             as a ``data:`` URL), which is how an image travels in plain JSON.
+        mode: ``"L"`` for grey values, ``"RGB"`` for colours.
+        least_side: a JPEG may come out smaller than it is, its sides at least this
+            long, which spares the time to decode detail that is thrown away later.
 
     Returns:
-        ``uint8[height, width]``; rotated as its EXIF says, transparency on white.
+        ``uint8[height, width]`` or ``uint8[height, width, 3]``; rotated as its EXIF
+        says, transparency on white.
 
     Raises:
         BadItemError: not an image, cut short, or larger than ``MAX_PIXELS``.
     """
     content = _unwrapped(content)
     try:
-        image = Image.open(io.BytesIO(content))
-        if image.width * image.height > MAX_PIXELS:
-            raise BadItemError(_too_large(f"{image.width} × {image.height} pixels"))
-        # Lets the JPEG decoder skip detail that would be thrown away below.
-        image.draft("L", (_ANALYSIS_SIDE * 2, _ANALYSIS_SIDE * 2))
-        return np.asarray(_grey(ImageOps.exif_transpose(image)))
+        return np.asarray(_read(content, mode, least_side))
     except UnidentifiedImageError as error:
         raise BadItemError(_not_an_image(content)) from error
     except Image.DecompressionBombError as error:  # Pillow's own limit, at which it does not open
         raise BadItemError(_too_large("far too many pixels")) from error
-    except (OSError, SyntaxError, ValueError) as error:
-        if isinstance(error, BadItemError):
-            raise
+    except BadItemError:
+        raise
+    except Exception as error:  # Pillow's parsers raise what they like on a damaged file
         raise BadItemError(f"the image file is damaged: {error}") from error
 
 
-def digit(grey: np.ndarray) -> np.ndarray:
-    """Bring one drawn digit to the form of MNIST.
+def each(
+    inputs: Mapping[str, np.ndarray],
+    function: Callable[[np.ndarray], np.ndarray],
+    *,
+    mode: Mode = "RGB",
+    least_side: int | None = None,
+) -> np.ndarray:
+    """Preprocess the pictures of a batch one after the other.
 
     Args:
-        grey: ``uint8[height, width]`` or float, any size; ink dark on light or light on dark.
+        inputs: ``image`` bytes[batch, 1], or ``pixels`` uint8[batch, height, width]
+            (with a last dimension of 3 where ``mode`` is ``"RGB"``).
+        function: takes what :func:`decode` gives; all its answers have one shape.
+        mode: see :func:`decode`.
+        least_side: see :func:`decode`.
 
     Returns:
-        ``float32[1, 28, 28]``, ink 1 on ground 0; all 0 for an empty sheet.
-    """
-    ink = _ink(_shrunk(np.asarray(grey)))
-    rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
-    if not rows.size:
-        return np.zeros((1, SIDE, SIDE), np.float32)
-    glyph = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    return _centred(_scaled(glyph))[np.newaxis]
-
-
-def digits(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Preprocess a batch: the work of the model ``digits_preprocess``.
-
-    Args:
-        inputs: ``image`` bytes[batch, 1], or ``pixels`` uint8[batch, height, width].
-
-    Returns:
-        ``glyph`` float32[batch, 1, 28, 28].
+        The function's answers, the batch dimension first.
 
     Raises:
-        BadItemError: an item is no image or an empty sheet, or both or neither input was given.
+        BadItemError: both or neither input was given, or an item is no picture, by its number.
     """
     if ("image" in inputs) == ("pixels" in inputs):
-        raise BadItemError("send either `image` (a file's bytes) or `pixels` (uint8 grey values)")
-    if "pixels" in inputs:
-        greys = list(inputs["pixels"])
-    else:
-        files = inputs["image"].reshape(-1)
-        greys = [_decoded_item(index, content) for index, content in enumerate(files)]
-    return {"glyph": np.stack([_glyph_of_item(i, grey) for i, grey in enumerate(greys)])}
+        values = "grey values" if mode == "L" else "RGB values"
+        raise BadItemError(f"send either `image` (a file's bytes) or `pixels` (uint8 {values})")
+
+    def answer(item: int, given: np.ndarray) -> np.ndarray:
+        try:
+            coded = "image" in inputs
+            pixels = decode(given[0], mode=mode, least_side=least_side) if coded else given
+            return function(_not_empty(pixels))
+        except BadItemError as error:
+            raise BadItemError(str(error), item=item) from error
+
+    # One at a time: a batch of decoded photographs would fill the memory.
+    items = inputs["image"] if "image" in inputs else inputs["pixels"]
+    return np.stack([answer(item, given) for item, given in enumerate(items)])
 
 
-def _decoded_item(index: int, content: bytes) -> np.ndarray:
-    try:
-        return decode(content)
-    except BadItemError as error:
-        raise BadItemError(str(error), item=index) from error
+def _read(content: bytes, mode: Mode, least_side: int | None) -> Image.Image:
+    image = Image.open(io.BytesIO(content), formats=_FORMATS)
+    if image.width * image.height > MAX_PIXELS:
+        raise BadItemError(_too_large(f"{image.width} × {image.height} pixels"))
+    if least_side is not None:
+        image.draft(mode, (least_side, least_side))
+    return _converted(ImageOps.exif_transpose(image), mode)
 
 
-def _glyph_of_item(index: int, grey: np.ndarray) -> np.ndarray:
-    if grey.size == 0:
-        raise BadItemError(f"the image has no pixels (shape {list(grey.shape)})", item=index)
-    glyph = digit(grey)
-    if not glyph.any():
-        # A network names a digit for anything, and is sure of it: 0.96 for a white sheet.
-        raise BadItemError("nothing is drawn in the image: it has one shade only", item=index)
-    return glyph
+def _not_empty(pixels: np.ndarray) -> np.ndarray:
+    if pixels.size == 0:
+        raise BadItemError(f"the image has no pixels (shape {list(pixels.shape)})")
+    return pixels
 
 
 def _unwrapped(content: bytes) -> bytes:
@@ -145,14 +135,14 @@ def _not_an_image(content: bytes) -> str:
     return f"not a PNG, JPEG or other known image file ({len(content)} bytes, begins {begin})"
 
 
-def _grey(image: Image.Image) -> Image.Image:
+def _converted(image: Image.Image, mode: Mode) -> Image.Image:
     if image.mode.startswith("I") or image.mode == "F":
-        return _eight_bits(image)
+        image = _eight_bits(image)
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         image = image.convert("RGBA")
         sheet = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(sheet, image)
-    return image.convert("L")
+    return image.convert(mode)
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
@@ -162,93 +152,3 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     grey = np.clip(np.nan_to_num(values) * (255.0 / top), 0, 255).astype(np.uint8)
     grey[values == image.info.get("transparency")] = 255
     return Image.fromarray(grey)
-
-
-def _shrunk(grey: np.ndarray) -> np.ndarray:
-    """Limit the longer side, which also averages sensor noise away."""
-    longest = max(grey.shape)
-    if longest <= _ANALYSIS_SIDE:
-        return grey.astype(np.float32)
-    height, width = (max(1, round(side * _ANALYSIS_SIDE / longest)) for side in grey.shape)
-    picture = Image.fromarray(grey if grey.dtype == np.uint8 else grey.astype(np.float32))
-    return np.asarray(picture.resize((width, height), Image.Resampling.BOX), dtype=np.float32)
-
-
-def _ink(grey: np.ndarray) -> np.ndarray:
-    """Give float32[height, width] in 0..1: how much ink lies on each pixel."""
-    ground = _ground(grey)
-    difference = grey - ground
-    dark, light = np.clip(-difference, 0, None), np.clip(difference, 0, None)
-    # Ink is the side with more energy: squares let few strong strokes outweigh much faint noise.
-    ink = dark if np.vdot(dark, dark) > np.vdot(light, light) else light
-    top = float(ink.max())
-    if top < _LEAST_CONTRAST:
-        return np.zeros_like(ink)
-    ink = ink / top
-    if not _noisy(ink):
-        return np.where(ink >= _CLEAN, ink, 0).astype(np.float32)
-    # The faint edge of a stroke is kept where it touches the stroke.
-    strokes = _around(_around(ink >= _INK_SHARE) >= _STROKE) > 0
-    return np.where(strokes & (ink >= _CLEAN), ink, 0).astype(np.float32)
-
-
-def _ground(grey: np.ndarray) -> np.ndarray | float:
-    """Estimate the sheet's brightness: a plane through the border for photographs, else its median.
-
-    A lamp at one side makes a photograph's sheet brighter there; a plane is the
-    simplest shape that takes it away. Small images have drawn, even grounds.
-    """
-    border = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
-    middle = float(np.median(border))
-    spread = np.abs(border - middle)
-    if min(grey.shape) < 2 * SIDE or not np.median(spread):
-        return middle
-    height, width = grey.shape
-    down, across = np.arange(height) / height, np.arange(width) / width
-    rows = np.concatenate([np.zeros(width), np.full(width, down[-1]), down, down])
-    columns = np.concatenate([across, across, np.zeros(height), np.full(height, across[-1])])
-    # Ink that touches the border would tilt the plane: leave what lies far from the median out.
-    sheet = spread <= max(3 * float(np.median(spread)), _LEAST_CONTRAST)
-    terms = np.stack([np.ones_like(rows), rows, columns], axis=-1)[sheet]
-    (base, slope_down, slope_across), *_ = np.linalg.lstsq(terms, border[sheet], rcond=None)
-    return np.asarray(base + slope_down * down[:, np.newaxis] + slope_across * across, np.float32)
-
-
-def _noisy(ink: np.ndarray) -> bool:
-    """Tell a photographed sheet, whose border is speckled, from a drawn one."""
-    border = np.concatenate([ink[0], ink[-1], ink[:, 0], ink[:, -1]])
-    return bool(np.count_nonzero(border) > border.size / 4)
-
-
-def _around(mask: np.ndarray) -> np.ndarray:
-    """Count the pixels of each 3 by 3 neighbourhood that are set."""
-    padded = np.pad(mask, 1).astype(np.uint8)
-    columns = padded[:, :-2] + padded[:, 1:-1] + padded[:, 2:]
-    return np.asarray(columns[:-2] + columns[1:-1] + columns[2:])
-
-
-def _scaled(glyph: np.ndarray) -> np.ndarray:
-    """Fit the glyph's longer side to 20 pixels, keeping its proportions."""
-    height, width = glyph.shape
-    scale = GLYPH_SIDE / max(height, width)
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    if size == (width, height):
-        return glyph
-    resized = Image.fromarray(glyph).resize(
-        size, Image.Resampling.BOX if scale < 1 else Image.Resampling.BILINEAR
-    )
-    scaled = np.asarray(resized, dtype=np.float32)
-    return scaled / max(float(scaled.max()), 1e-6)
-
-
-def _centred(glyph: np.ndarray) -> np.ndarray:
-    """Place the centre of mass in the middle of 28 by 28."""
-    height, width = glyph.shape
-    mass = glyph.sum()
-    row = float((glyph.sum(axis=1) @ np.arange(height)) / mass)
-    column = float((glyph.sum(axis=0) @ np.arange(width)) / mass)
-    top = int(np.clip(round(SIDE / 2 - 0.5 - row), 0, SIDE - height))
-    left = int(np.clip(round(SIDE / 2 - 0.5 - column), 0, SIDE - width))
-    sheet = np.zeros((SIDE, SIDE), np.float32)
-    sheet[top : top + height, left : left + width] = glyph
-    return sheet

@@ -48,6 +48,11 @@ class Tokens:
         """Read the ``tokenizer.json`` of a version folder."""
         return cls(Tokenizer.from_file(str(folder / FILE_NAME)))
 
+    @property
+    def size(self) -> int:
+        """How many tokens it knows, special ones included."""
+        return int(self.tokenizer.get_vocab_size())
+
     def __call__(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Tokenize a batch; its longest text sets ``length``.
 

@@ -4,6 +4,7 @@ The kinds share their public face (name, tensors, batching, serving) and
 differ in where their answers come from::
 
     TorchModel   a torch network, trained or loaded here, exported to ONNX
+    SklearnModel a scikit-learn classifier, fitted here, exported to ONNX
     OnnxModel    an ONNX file that others made
     PythonModel  a ``model.py`` that lies in the repository, beside its reference function
     Ensemble     a graph over the other two
@@ -97,32 +98,6 @@ class Tolerance:
 
 
 @dataclass(frozen=True, config=STRICT)
-class Gate:
-    """A bound that a figure of the evaluation must meet before anything is published."""
-
-    metric: str
-    at_least: float | None = Field(default=None, kw_only=True)
-    at_most: float | None = Field(default=None, kw_only=True)
-
-    @model_validator(mode="after")
-    def _bounded(self) -> Gate:
-        if self.at_least is None and self.at_most is None:
-            raise ValueError("a gate needs at_least or at_most")
-        return self
-
-    def holds(self, value: float) -> bool:
-        """Say whether ``value`` lies within the bound (NaN never does)."""
-        low = self.at_least is None or value >= self.at_least
-        high = self.at_most is None or value <= self.at_most
-        return low and high
-
-    def describe(self) -> str:
-        """Show the bound as text, such as ``>= 0.975``."""
-        bounds = ((">=", self.at_least), ("<=", self.at_most))
-        return " and ".join(f"{sign} {bound:g}" for sign, bound in bounds if bound is not None)
-
-
-@dataclass(frozen=True, config=STRICT)
 class Source:
     """A data file that travels inside a package, pinned by the package's sha256.
 
@@ -142,6 +117,41 @@ class Source:
     member: str
     licence: str
     wheel: Annotated[str, StringConstraints(pattern=r"^([^-]+-[^-]+-[^-]+)?$")] = ""
+
+
+@dataclass(frozen=True, config=STRICT)
+class Gate:
+    """A bound that a figure of the evaluation must meet before anything is published.
+
+    Args:
+        metric: name of the figure.
+        at_least: its lower bound.
+        at_most: its upper bound.
+        on: the source that the bound was chosen for; on other data (``--data``) the figure is
+            shown and not judged.
+    """
+
+    metric: str
+    at_least: float | None = Field(default=None, kw_only=True)
+    at_most: float | None = Field(default=None, kw_only=True)
+    on: Source | None = Field(default=None, kw_only=True)
+
+    @model_validator(mode="after")
+    def _bounded(self) -> Gate:
+        if self.at_least is None and self.at_most is None:
+            raise ValueError("a gate needs at_least or at_most")
+        return self
+
+    def holds(self, value: float) -> bool:
+        """Say whether ``value`` lies within the bound (NaN never does)."""
+        low = self.at_least is None or value >= self.at_least
+        high = self.at_most is None or value <= self.at_most
+        return low and high
+
+    def describe(self) -> str:
+        """Show the bound as text, such as ``>= 0.975``."""
+        bounds = ((">=", self.at_least), ("<=", self.at_most))
+        return " and ".join(f"{sign} {bound:g}" for sign, bound in bounds if bound is not None)
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -182,6 +192,8 @@ class Training:
         augment: called on each training batch of each input tensor; ``None`` for none.
         inputs: names of the dataset's arrays that ``forward`` takes in training, in order;
             those of the model's inputs where it names none.
+        finish: called once with (network, dataset), the best weights in place, to set what
+            is chosen on the validation split: a buffer that holds a threshold.
     """
 
     epochs: Annotated[int, Field(ge=1)] = 20
@@ -195,6 +207,7 @@ class Training:
     loss: Literal["cross_entropy", "mse"] | Callable[..., Any] = "cross_entropy"
     augment: Callable[..., Any] | None = None
     inputs: tuple[TensorName, ...] = ()
+    finish: Callable[[Any, Any], None] | None = None
 
 
 @dataclass(frozen=True, config=STRICT, kw_only=True)
@@ -377,6 +390,56 @@ class OnnxModel(Model):
     kind: ClassVar[Kind] = "onnx"
 
     file: Path
+
+    def _config_fields(self) -> dict[str, Any]:
+        return super()._config_fields() | _onnxruntime(self.serving)
+
+
+@dataclass(frozen=True, config=STRICT, kw_only=True)
+class SklearnModel(Model):
+    """A scikit-learn classifier that is fitted here and served as ONNX.
+
+    Its inputs are FP32 columns, joined in their order; its outputs are any of ``label``
+    (BYTES [1], a class), ``probability`` (FP32 [1], of the label) and ``scores`` (FP32, one
+    for each class). An ONNX graph cannot refuse a request, so an item with a NaN or an
+    infinity among its inputs is answered with the label ``undefined`` and NaN.
+
+    Args:
+        estimator: makes the classifier, not fitted. Scale *outside* a
+            ``CalibratedClassifierCV``: skl2onnx 1.20 exports one that holds a pipeline
+            wrongly, which the proof finds.
+        classes: names of the classes, by the numbers that the targets are.
+        data: makes a :class:`modelport.build.Split` of all rows, its inputs by tensor name.
+        folds: of the cross-validation that gives the figures: each row is held out once.
+            What is served is fitted on all rows.
+        baselines: title to what makes a simpler classifier, measured on the same folds.
+        gates: bounds that the figures of the cross-validation must meet.
+        undefined: label of an item that cannot be answered.
+    """
+
+    kind: ClassVar[Kind] = "onnx"
+
+    estimator: Callable[[], Any]
+    classes: Annotated[tuple[str, ...], Field(min_length=2)]
+    data: Callable[..., Any]
+    folds: Annotated[int, Field(ge=2)] = 10
+    baselines: Mapping[str, Callable[[], Any]] = Field(default_factory=dict)
+    gates: tuple[Gate, ...] = ()
+    undefined: str = "undefined"
+
+    @model_validator(mode="after")
+    def _has_its_tensors(self) -> SklearnModel:
+        if any(tensor.datatype != "FP32" for tensor in self.inputs) or not self.max_batch_size:
+            raise ValueError("the inputs of a scikit-learn model are FP32, and batched")
+        known = {"label": ("BYTES", (1,)), "probability": ("FP32", (1,))}
+        known["scores"] = ("FP32", (len(self.classes),))
+        for tensor in self.outputs:
+            if known.get(tensor.name) != (tensor.datatype, tensor.dims):
+                raise ValueError(
+                    f"no output {tensor.name!r} {tensor.datatype} {list(tensor.dims)}; there are "
+                    + ", ".join(f"{n} {kind} {list(dims)}" for n, (kind, dims) in known.items())
+                )
+        return self
 
     def _config_fields(self) -> dict[str, Any]:
         return super()._config_fields() | _onnxruntime(self.serving)

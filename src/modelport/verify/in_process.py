@@ -40,7 +40,16 @@ def session(onnx_file: Path) -> Any:
 def run(open_session: Any, inputs: Arrays) -> dict[str, np.ndarray]:
     """Run a session on named arrays; give all its outputs by name."""
     names = [output.name for output in open_session.get_outputs()]
-    return dict(zip(names, open_session.run(names, dict(inputs)), strict=True))
+    outputs = open_session.run(names, dict(inputs))
+    return {name: _as_bytes(array) for name, array in zip(names, outputs, strict=True)}
+
+
+def _as_bytes(array: np.ndarray) -> np.ndarray:
+    """Spell texts as servers do: ONNX Runtime gives ``str``, the V2 protocol ``bytes``."""
+    if array.dtype != np.object_:
+        return array
+    texts = [text.encode() if isinstance(text, str) else text for text in array.flat]
+    return np.array(texts, dtype=np.object_).reshape(array.shape)
 
 
 def parity(onnx_file: Path, cases: Sequence[Case], tolerance: Tolerance) -> Parity:

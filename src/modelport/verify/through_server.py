@@ -54,8 +54,14 @@ def answer_of(
         got = ask(client, model, case, delivery)
     except ClientError as error:
         problem = f"no answer: {type(error).__name__}: {error.what}"
-        return Comparison((Difference("*", float("inf"), float("inf"), problem),))
+        return _differs(problem)
+    if got and not case.outputs:
+        return _differs(f"an answer with {', '.join(got)}, expected none")
     return compare(got, case.outputs, tolerance)
+
+
+def _differs(problem: str) -> Comparison:
+    return Comparison((Difference("*", float("inf"), float("inf"), problem),))
 
 
 def _round(

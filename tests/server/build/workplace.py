@@ -42,7 +42,7 @@ class Workplace:
         path.write_text(textwrap.dedent(text), encoding="utf-8")
         return path
 
-    def build(self, *names: str, keep_edits: bool = False) -> list[Built]:
+    def build(self, *names: str, keep_edits: bool = False, data: Path | None = None) -> list[Built]:
         self.events.clear()
         return pipeline.build(
             names,
@@ -50,6 +50,7 @@ class Workplace:
             repository=self.repository,
             listener=self.events.append,
             keep_edits=keep_edits,
+            data=data,
         )
 
     def steps(self) -> list[str]:

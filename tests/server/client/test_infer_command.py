@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from modelport.runtime.server import Server
+
 
 def infer(url: str, *arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(
@@ -99,3 +101,23 @@ def test_no_server(tmp_path: Path) -> None:
     done = infer("http://127.0.0.1:9", "scale", "-i", "x=1")
     assert done.returncode == 42
     assert "modelport serve" in done.stderr.decode()
+
+
+def test_a_stream_is_shown_as_it_comes(server: Server) -> None:
+    done = infer(server.endpoints.grpc, "stream", "-i", "count=[3]")
+    assert done.returncode == 0, done.stderr
+    lines = [line.split() for line in done.stdout.decode().splitlines()]
+    assert lines == [["1", "number", "0"], ["2", "number", "1"], ["3", "number", "2"]]
+
+
+def test_a_stream_as_json_lines(server: Server) -> None:
+    done = infer(server.endpoints.grpc, "stream", "-i", "count=[2]", "--json")
+    responses = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [r["outputs"]["number"]["data"] for r in responses] == [[0], [1]]
+
+
+def test_a_stream_over_http_says_what_to_do(server: Server) -> None:
+    done = infer(server.endpoints.http, "stream", "-i", "count=[2]")
+    assert done.returncode == 48
+    assert b"needs gRPC" in done.stderr
+    assert b"grpc://" in done.stderr

@@ -6,13 +6,15 @@ import dataclasses
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from modelport.errors import LoadError
+from modelport.client import Client
+from modelport.errors import LoadError, RepositoryError
 from modelport.runtime import toolchain
 from modelport.runtime.server import Server
 
-from .conftest import WAITING, Models
+from .conftest import WAITING, Models, X
 
 
 def test_every_failure_is_in_one_error(models: Models) -> None:
@@ -70,3 +72,36 @@ def test_a_stub_that_cannot_start_is_noticed_before_the_deadline(
             load_timeout_s=3600,
             toolchain=dataclasses.replace(found, backends=broken),
         )
+
+
+def test_models_join_a_running_server(models: Models) -> None:
+    """What comes later serves beside what is there; what fails leaves both alone."""
+    models.onnx("first")
+    loaded: list[str] = []
+    with Server.start(models.path, models=[]) as server, Client(server.endpoints.grpc) as client:
+        assert server.versions == {}
+        server.add(["first"])
+        models.onnx("part", factor=3.0)
+        models.ensemble("late", "part")
+        models.python("raises", "raise ValueError('weights do not fit')")
+        with pytest.raises(LoadError, match="weights do not fit"):
+            server.add(
+                ["late", "raises"],
+                on_event=lambda e: loaded.append(e.model or "") if e.kind == "loaded" else None,
+            )
+        assert loaded == ["part", "late"]
+        assert server.versions == {"first": "1", "part": "1", "late": "1"}
+        assert set(server.plan.models) == {"first", "part", "late"}
+        np.testing.assert_array_equal(client.infer("first", {"x": X})["y"], 2 * X)
+        np.testing.assert_array_equal(client.infer("late", {"x": X})["y"], 3 * X)
+        with pytest.raises(RepositoryError, match="there is no model 'nothing'"):
+            server.add(["nothing"])
+
+
+def test_an_ensemble_loads_its_python_parts_once(models: Models) -> None:
+    """Bytecode that a stub leaves would make Triton load the part again with the ensemble."""
+    models.python("waiting", WAITING)
+    models.ensemble("over", "waiting")
+    with Server.start(models.path) as server:
+        assert len(list((models.path / "waiting" / "1" / "__pycache__").iterdir())) == 1
+        assert server.log_path.read_text().count("loading: waiting:1") == 1

@@ -108,6 +108,42 @@ def test_an_unhealthy_repository_is_not_served(serve: Serve, models: Models) -> 
     assert "modelport doctor" in errors
 
 
+def test_what_is_not_built_is_left_out_unless_it_is_named(serve: Serve, models: Models) -> None:
+    models.onnx("double")
+    waiting = models.python("waiting", WAITING)
+    config = waiting / "config.pbtxt"
+    config.write_text(
+        "# Written by modelport from builders/waits.py; edit it.\n" + config.read_text()
+    )
+    process = serve("--json")
+    assert _ready(process)["models"] == {"double": "1"}
+    process.terminate()
+    _, errors = process.communicate()
+    assert "not built yet, so not served: waiting" in errors
+    named = serve("--models", "double,waiting")
+    _, errors = named.communicate()
+    assert named.returncode == 20
+    assert "next: modelport build waiting" in errors
+
+
+def test_memory_is_told_of_a_server_that_runs(serve: Serve, models: Models) -> None:
+    models.onnx("double")
+    command = [sys.executable, "-m", "modelport.cli", "models", "--memory", "--json"]
+    command += ["--repository", str(models.path)]
+    nothing = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert nothing.returncode == 44
+    assert "no server runs on" in nothing.stderr
+    process = serve("--json")
+    _ready(process)
+    told = subprocess.run(command, capture_output=True, text=True, check=True)
+    server, double = json.loads(told.stdout)
+    assert (server["name"], double["name"]) == ("tritonserver", "double")
+    weights = (models.path / "double" / "1" / "model.onnx").stat().st_size
+    assert double["weights_bytes"] == weights
+    # A Python process with ONNX Runtime in it cannot be smaller, nor reasonably that large.
+    assert 5 << 20 < double["beyond_bytes"] < 200 << 20
+
+
 def test_the_server_dies(serve: Serve, models: Models) -> None:
     models.onnx("double")
     process = serve("--json")

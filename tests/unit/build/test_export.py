@@ -201,3 +201,31 @@ def test_a_slimmed_graph_answers_as_before(tmp_path: Path) -> None:
     for items in (1, 4):
         x = np.random.default_rng(items).normal(size=(items, 4)).astype(np.float32)
         agree(model, network, target, {"x": x})
+
+
+class Recurrent(nn.Module):
+    """An LSTM whose output has a step for each of the input's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(3, 5, batch_first=True)
+
+    def forward(self, frames: torch.Tensor) -> torch.Tensor:
+        steps: torch.Tensor = self.lstm(frames)[0]
+        return steps
+
+
+def test_the_length_of_an_lstm_varies_in_the_graph_too(tmp_path: Path) -> None:
+    """Where it is noted as fixed, a server refuses the model beside its configuration."""
+    model = declared(out(-1, 5), inputs=(Tensor("frames", "FP32", (-1, 3)),))
+    network = Recurrent().eval()
+    export.export(model, network, tmp_path / "model.onnx")
+    graph = onnx.load(tmp_path / "model.onnx").graph
+    sizes = graph.output[0].type.tensor_type.shape.dim
+    assert [dim.HasField("dim_value") for dim in sizes] == [False, False, True]
+    session = in_process.session(tmp_path / "model.onnx")
+    for length in (1, 4, 90):
+        frames = np.random.default_rng(0).normal(size=(2, length, 3)).astype(np.float32)
+        expected = export.reference(model, network, {"frames": frames})["y"]
+        got = in_process.run(session, {"frames": frames})["y"]
+        np.testing.assert_allclose(got, expected, atol=1e-6)

@@ -235,3 +235,58 @@ def test_the_builders_of_this_project_load() -> None:
     assert paths
     for path in paths:
         assert loader.load(Path(os.path.relpath(path))).models
+
+
+TRAINED = """\
+network = lambda: nn.Linear(2, 3)
+models = (
+    TorchModel(name="back", inputs=(X,), outputs=(Y,), weights_of="front"),
+    TorchModel(name="front", inputs=(X,), outputs=(Y,), network=network),
+)
+"""
+
+
+def test_a_part_of_a_network_comes_after_the_whole(write: Write) -> None:
+    builder = loader.load(write(TRAINED))
+    assert [model.name for model in builder.models] == ["front", "back"]
+    assert all(builder.is_public(model) for model in builder.models)
+
+
+def test_weights_of_a_model_that_is_not_there(write: Write) -> None:
+    error = refused(write(TRAINED.replace('"front", inputs', '"face", inputs')))
+    assert "model 'back': field 'weights_of': model 'front' is not declared" in error.what
+
+
+def test_a_network_and_weights_of_another(write: Write) -> None:
+    error = refused(write(TRAINED.replace("weights_of=", "network=network, weights_of=")))
+    assert "either a `network` or `weights_of` another" in error.what
+
+
+def test_calls_in_a_circle(write: Write) -> None:
+    tiny = SOUND.replace("model =", "a =").replace(
+        "reference=answer", 'reference=answer, calls=("b",)'
+    )
+    other = tiny.replace("a =", "b =", 1).replace('"tiny"', '"b"').replace('("b",)', '("tiny",)')
+    error = refused(
+        write(tiny + other.partition("return")[2].partition("\n")[2] + "models = (a, b)\n")
+    )
+    assert "need each other in a circle: tiny, b" in error.what
+
+
+def test_own_data_in_every_model_that_reads_the_first_source(write: Write, tmp_path: Path) -> None:
+    text = (
+        SOUND.replace("model =", "def made(n, s): return")
+        .replace('"tiny"', "n")
+        .replace("reference=answer,", "reference=answer, sources=s,")
+    )
+    text += 'A, B = LocalFile("a.csv"), LocalFile("b.csv")\n'
+    text += 'models = (made("one", (A,)), made("two", (B, A)), made("three", ()))\n'
+    builder = loader.load(write(text), data=tmp_path / "own.csv")
+    named = {model.name: [source.path for source in model.sources] for model in builder.models}
+    own = str(tmp_path / "own.csv")
+    assert named == {"one": [own], "two": ["b.csv", own], "three": []}
+
+
+def test_own_data_where_nothing_is_read(write: Write, tmp_path: Path) -> None:
+    with pytest.raises(BuilderError, match="no model of it reads data from outside"):
+        loader.load(write(SOUND), data=tmp_path)

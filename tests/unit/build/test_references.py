@@ -38,7 +38,11 @@ models = (
 
 
 def references(path: Path) -> References:
-    return References(loader.load(path), lambda _: pytest.fail("there is no network here"))
+    return References(
+        loader.load(path),
+        network=lambda _: pytest.fail("there is no network here"),
+        files=lambda _: pytest.fail("there are no files here"),
+    )
 
 
 def test_a_graph_runs_its_steps_as_their_inputs_come(write: Write) -> None:

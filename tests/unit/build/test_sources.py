@@ -63,7 +63,10 @@ class TestLocalFile:
     def test_a_missing_one_is_named(self, builder: Path) -> None:
         with pytest.raises(DataError) as caught:
             sources.fetch(LocalFile("none.csv"), builder)
-        assert caught.value.what == f"{builder.parent / 'none.csv'}: there is no such data file"
+        assert (
+            caught.value.what
+            == f"{builder.parent / 'none.csv'}: there is no such data file or folder"
+        )
         assert str(builder) in str(caught.value.cause)
 
 

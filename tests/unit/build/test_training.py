@@ -196,3 +196,16 @@ class TestAffine:
         moved = augment.affine(rotation_degrees=0, scale=0, shear=0, shift_pixels=2)(dot)
         places = (moved * torch.arange(29)).sum(dim=(1, 2, 3)) / moved.sum(dim=(1, 2, 3))
         assert 1.5 < (places - 14).abs().max() <= 2.01
+
+
+def test_what_is_chosen_after_training_sees_the_best_weights() -> None:
+    seen = {}
+
+    def finish(network: nn.Module, dataset: Dataset) -> None:
+        seen["weights"] = {name: t.clone() for name, t in network.state_dict().items()}
+        seen["training"] = network.training
+        seen["validation"] = len(dataset.validation)
+
+    net, _, _ = trained(dataclasses.replace(SETTINGS, finish=finish))
+    assert all(torch.equal(net.state_dict()[name], t) for name, t in seen["weights"].items())
+    assert (seen["training"], seen["validation"]) == (False, 15)

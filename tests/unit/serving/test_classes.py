@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as stn
 
-from modelport.serving.classes import Softmax
+from modelport.serving.classes import Names, Softmax
 
 LABELS = ("no", "perhaps", "yes")
 SCORES = stn.arrays(
@@ -68,3 +68,15 @@ def test_labels_from_a_file(tmp_path: Path) -> None:
     softmax = Softmax.from_file(tmp_path / "labels.txt", scores="s")
     answer = softmax({"s": np.array([[0, 0, 9]], np.float32)})
     assert answer["label"][0, 0].decode() == "ja, natürlich"
+
+
+def test_the_best_classes_get_their_names(tmp_path: Path) -> None:
+    (tmp_path / "labels.txt").write_text("crane\ncrane, bird\nétoile\n", encoding="utf-8")
+    probabilities = np.array([[0.6, 0.4], [0.5, 0.25]], np.float32)
+    answer = Names.from_folder(tmp_path)(
+        {"classes": np.array([[2, 0], [1, 2]]), "probabilities": probabilities}
+    )
+    star = "étoile".encode()
+    assert answer["labels"].tolist() == [[star, b"crane"], [b"crane, bird", star]]
+    assert answer["label"].tolist() == [[star], [b"crane, bird"]]
+    np.testing.assert_array_equal(answer["probability"], probabilities[:, :1])

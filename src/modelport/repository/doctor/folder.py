@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Iterator
 from pathlib import Path
 
+from modelport.repository import edits
 from modelport.repository.doctor.backends import BACKENDS, NAMES, PLATFORMS
 from modelport.repository.doctor.finding import Problem
 from modelport.repository.doctor.subject import Subject
@@ -116,7 +117,16 @@ def backend_and_platform_disagree(subject: Subject) -> Iterator[Problem]:
 
 def no_version(subject: Subject) -> Iterator[Problem]:
     """There is no version folder, or the policy selects none."""
-    if not subject.versions:
+    if not subject.versions and (builder := edits.not_built(subject.folder)):
+        yield Problem(
+            path=subject.folder.path,
+            field="",
+            expected="a version",
+            got=f"none: {builder} was not built yet",
+            fix=f"modelport build {subject.name}",
+            severity="warning",  # `serve` leaves it out, and refuses it where it is named
+        )
+    elif not subject.versions:
         what = "an empty folder" if subject.is_ensemble else "the model's file"
         yield Problem(
             path=subject.folder.path,

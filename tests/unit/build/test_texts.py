@@ -1,0 +1,69 @@
+"""What builders of text models share: vectors of words, and figures with known values."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from modelport.build import Dataset, texts
+
+PLACES = ("in the park", "at the lake", "on the hill")
+SUBJECTS = ("a cat sat", "a dog sat", "a cat ran", "a dog ran")
+ANIMALS = [f"{subject} {place}" for subject in SUBJECTS for place in PLACES]
+CORPUS = [*ANIMALS, *(["one four is twenty", "one five is twenty"] * 5)]
+
+
+def test_words_that_keep_the_same_company_lie_close_together() -> None:
+    tokenizer = texts.word_tokenizer(CORPUS, words=50, longest=16)
+    encoded = tokenizer.encode_batch(CORPUS)
+    ids, mask = (np.array([getattr(e, n) for e in encoded]) for n in ("ids", "attention_mask"))
+    size = tokenizer.get_vocab_size()
+    vectors = texts.word_vectors(ids, mask, words=size, size=4)
+    assert vectors.shape == (size, 4)
+    assert vectors.dtype == np.float32
+    assert vectors.std() == pytest.approx(1, abs=1e-5)
+    assert np.array_equal(vectors, texts.word_vectors(ids, mask, words=size, size=4))
+
+    def near(one: str, other: str) -> float:
+        a, b = (vectors[tokenizer.token_to_id(word)] for word in (one, other))
+        return float(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
+
+    assert near("cat", "dog") > 0.9 > near("cat", "four")
+
+
+def test_a_word_seen_once_stays_unknown() -> None:
+    tokenizer = texts.word_tokenizer([*CORPUS, "zebra"], words=50, longest=16)
+    assert tokenizer.token_to_id("zebra") is None
+    assert tokenizer.encode("zebra").ids == [tokenizer.token_to_id(texts.UNKNOWN)] == [1]
+    assert tokenizer.token_to_id(texts.PADDING) == 0
+
+
+def test_recall_of_a_known_order() -> None:
+    answers = np.eye(4)
+    queries = np.array([[1, 0, 0, 0], [0.9, 0.1, 0, 0], [0.5, 0.4, 0.3, 0], [0.4, 0.3, 0.2, 0.1]])
+    figures = texts.recall_at(queries, answers, 2)
+    assert figures == {
+        "recall_at_2": 0.5,
+        "recall_at_1": 0.25,
+        "reciprocal_rank": pytest.approx((1 + 1 / 2 + 1 / 3 + 1 / 4) / 4),
+    }
+
+
+def test_equal_vectors_are_no_find() -> None:
+    same = np.ones((5, 3))
+    assert texts.recall_at(same, same, 4)["recall_at_4"] == 0
+
+
+def test_few_labels_are_enough_where_classes_lie_apart_and_none_where_they_do_not() -> None:
+    random = np.random.default_rng(0)
+    classes = np.repeat(["red", "green", "rare"], [60, 60, 5])
+    apart = random.normal(size=(125, 6)) + 8 * (classes == "red")[:, np.newaxis]
+    assert texts.few_labels(apart, classes, 4) == pytest.approx(1, abs=0.02)
+    noise = random.normal(size=(125, 6))
+    assert texts.few_labels(noise, classes, 4) == pytest.approx(0.5, abs=0.1)
+
+
+def test_the_simple_classifier_reads_words() -> None:
+    good = np.array([[text] for text in ("so nice", "a nice one", "bad fit", "bad")] * 10, object)
+    dataset = Dataset.split({"text": good}, np.tile([1, 1, 0, 0], 10))
+    assert texts.tfidf_classifier(dataset)["accuracy"] == 1
