@@ -152,4 +152,4 @@ def _rows(array: np.ndarray, parents: np.ndarray) -> np.ndarray:
     """Take rows; the array itself where they are all of it in order, which is the usual case."""
     if len(parents) == len(array) and np.array_equal(parents, np.arange(len(array))):
         return array
-    return array[parents]
+    return np.asarray(array[parents])
