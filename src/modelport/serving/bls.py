@@ -11,13 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from modelport.serving.python_model import BadItemError
+from modelport.serving.python_model import BadItemError, CallError
 
 Call = Callable[[str, Mapping[str, np.ndarray]], dict[str, np.ndarray]]
-
-
-class CallError(RuntimeError):
-    """A model that another one calls did not answer; the text names it and says why."""
 
 
 def call(model: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
