@@ -49,11 +49,11 @@ TITLE, MOST = (60, 200) if FOLDER else (14, 32)
 # Decoder rows of one execution: all beams of all items of a batch.
 ROWS = 128
 
-CONFIG: Mapping[str, Any] = dict(
-    vocab_size=4096, d_model=128, d_kv=32, num_heads=4, d_ff=256, num_layers=1,
-    relative_attention_max_distance=64, dropout_rate=0.0,
-    pad_token_id=pieces.PAD, eos_token_id=pieces.END, decoder_start_token_id=pieces.PAD,
-)  # fmt: skip
+CONFIG: Mapping[str, Any] = {
+    "vocab_size": 4096, "d_model": 128, "d_kv": 32, "num_heads": 4, "d_ff": 256, "num_layers": 1,
+    "relative_attention_max_distance": 64, "dropout_rate": 0.0, "pad_token_id": pieces.PAD,
+    "eos_token_id": pieces.END, "decoder_start_token_id": pieces.PAD,
+}  # fmt: skip
 SERVED = json.loads((FOLDER / "config.json").read_text()) if FOLDER else CONFIG
 
 REVIEWS = Source(
@@ -106,8 +106,8 @@ def dataset(table: Path) -> Dataset:
     encode, whole = tokens(table).encode, reviews(table)
 
     def tokenized(split: Split) -> Split:
-        ids, _ = encode(split.inputs["text"].ravel())
-        labels = encode(split.inputs["title"].ravel())[0]
+        ids, _ = encode(list(split.inputs["text"].ravel()))
+        labels = encode(list(split.inputs["title"].ravel()))[0]
         labels = np.pad(labels, ((0, 0), (0, TITLE)))[:, :TITLE]
         return Split({**split.inputs, "input_ids": ids, "labels": labels}, labels)
 
@@ -188,12 +188,21 @@ models = (
         network=network,
         part=lambda trained: graphs.T5Encoder(trained.network),
         data=None if FOLDER else dataset,
-        training=None if FOLDER else Training(
-            epochs=3, patience=2, batch_size=32, learning_rate=2e-3, weight_decay=1e-2,
-            inputs=("input_ids", "labels"), loss=graphs.TeacherForced.mean,
+        training=None
+        if FOLDER
+        else Training(
+            epochs=3,
+            patience=2,
+            batch_size=32,
+            learning_rate=2e-3,
+            weight_decay=1e-2,
+            inputs=("input_ids", "labels"),
+            loss=graphs.TeacherForced.mean,
         ),
         measure=None if FOLDER else measure,
-        baselines={} if FOLDER else {
+        baselines={}
+        if FOLDER
+        else {
             "first words": summaries.first_words,
             "most frequent title": summaries.most_frequent,
         },

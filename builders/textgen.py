@@ -56,13 +56,12 @@ def files(weights: Path) -> Mapping[str, bytes]:
 def questions(_: Path) -> Sequence[Sample]:
     """Ask what a model of this size knows."""
     asked = ("What is the capital of France?", "Write one sentence about the sea. 🌊")
+    short = np.array([24], np.int32)
+    texts = [np.array([one.encode()], np.object_) for one in asked]
     return [
-        Sample(
-            {"text": np.array([one.encode()], np.object_), "max_new_tokens": np.array([24], np.int32)},
-            title=one,
-        )
-        for one in asked
-    ]  # fmt: skip
+        Sample({"text": text, "max_new_tokens": short}, title=one)
+        for text, one in zip(texts, asked, strict=True)
+    ]
 
 
 model = PythonModel(

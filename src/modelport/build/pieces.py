@@ -13,7 +13,8 @@ def learn(corpus: Iterable[str], *, pieces: int, longest: int) -> Any:
     """Make a ``tokenizers.Tokenizer`` of byte-pair merges (Sennrich et al. 2016, arXiv:1508.07909).
 
     Merges are counted, so a corpus gives one tokenizer; a unigram model, whose
-    probabilities are summed up in no fixed order, came out different each time. Lower case; every text ends with the end token, also where it is cut off.
+    probabilities are summed up in no fixed order, came out different each time.
+    Lower case; every text ends with the end token, also where it is cut off.
 
     Args:
         corpus: texts to learn from.

@@ -228,8 +228,7 @@ class T5Encoder(nn.Module):
             _keys_values(block.layer[1].EncDecAttention, states)
             for block in self.network.decoder.block
         ]
-        keys, values = zip(*crosses, strict=True)
-        return torch.stack(keys, dim=1), torch.stack(values, dim=1)
+        return _stacked(crosses)
 
 
 class T5DecoderStep(nn.Module):
@@ -288,8 +287,15 @@ class T5DecoderStep(nn.Module):
         states = stack.final_layer_norm(states)[:, 0]
         if self.network.config.scale_decoder_outputs:
             states = states * self.network.config.d_model**-0.5
-        keys, values = zip(*columns, strict=True)
-        return self.network.lm_head(states), torch.stack(keys, dim=1), torch.stack(values, dim=1)
+        return self.network.lm_head(states), *_stacked(columns)
+
+
+def _stacked(
+    layers: Sequence[tuple[torch.Tensor, torch.Tensor]],
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Join the keys and the values of all layers on a dimension after the batch's."""
+    keys, values = zip(*layers, strict=True)
+    return torch.stack(keys, dim=1), torch.stack(values, dim=1)
 
 
 def _heads(attention: Any, states: torch.Tensor) -> torch.Tensor:

@@ -11,13 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from modelport.serving.python_model import BadItemError
+from modelport.serving.python_model import BadItemError, CallError
 
 Call = Callable[[str, Mapping[str, np.ndarray]], dict[str, np.ndarray]]
-
-
-class CallError(RuntimeError):
-    """A model that another one calls did not answer; the text names it and says why."""
 
 
 def call(model: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -55,7 +51,7 @@ def _answered(model: str, ask: Callable[[], Any], pb_utils: Any) -> Any:
         raise CallError(f"model {model!r} cannot be called: {error}") from error
     if not response.has_error():
         return response
-    error = response.error()
-    if error.code() == pb_utils.TritonError.INVALID_ARG:
-        raise BadItemError(f"model {model!r}: {error.message()}")
-    raise CallError(f"model {model!r} did not answer: {error.message()}")
+    refusal = response.error()
+    if refusal.code() == pb_utils.TritonError.INVALID_ARG:
+        raise BadItemError(f"model {model!r}: {refusal.message()}")
+    raise CallError(f"model {model!r} did not answer: {refusal.message()}")

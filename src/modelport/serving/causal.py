@@ -37,8 +37,7 @@ class ChatML:
         self._tokenizer = tokens.tokenizer
         # The marks are put in by number below, so none is looked for in a text.
         self._tokenizer.encode_special_tokens = True
-        self._start = self._tokenizer.token_to_id("<|im_start|>")
-        self._end = self._tokenizer.token_to_id("<|im_end|>")
+        self._start, self._end = (self._number(mark) for mark in ("<|im_start|>", "<|im_end|>"))
         self._system = system
 
     def prompt(self, message: str, system: str | None = None) -> list[int]:
@@ -54,6 +53,12 @@ class ChatML:
     def _turn(self, role: str, content: str) -> list[int]:
         words = self._encoded(f"{role}\n{content}")
         return [self._start, *words, self._end, *self._encoded("\n")]
+
+    def _number(self, mark: str) -> int:
+        number = self._tokenizer.token_to_id(mark)
+        if number is None:
+            raise ValueError(f"the tokenizer has no {mark}, so it is not one for ChatML")
+        return number
 
     def _encoded(self, content: str) -> list[int]:
         return list(self._tokenizer.encode(content, add_special_tokens=False).ids)
@@ -148,7 +153,7 @@ class _Decoder:
         self._length = 0
         self._run(prompt)
 
-    def __call__(self, parents: np.ndarray, tokens: np.ndarray) -> np.ndarray:
+    def __call__(self, _: np.ndarray, tokens: np.ndarray) -> np.ndarray:
         return self._run(tokens.tolist())
 
     def _run(self, tokens: Sequence[int]) -> np.ndarray:
@@ -160,7 +165,7 @@ class _Decoder:
         }
         feeds |= {f"past_{k}": past for k, past in zip(self._kinds, self._cache, strict=True)}
         logits, *self._cache = self._session.run_with_ort_values(["logits", *self._kinds], feeds)
-        return np.asarray(logits.numpy())
+        return np.asarray(logits.numpy()[:, -1])
 
 
 def _value(array: np.ndarray) -> Any:

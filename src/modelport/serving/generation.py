@@ -389,4 +389,3 @@ def pad(rows: Sequence[Sequence[int]], value: int = 0) -> tuple[np.ndarray, np.n
         tokens[index, : len(row)] = row
         mask[index, : len(row)] = 1
     return tokens, mask
-

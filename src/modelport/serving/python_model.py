@@ -23,6 +23,19 @@ class BadItemError(ValueError):
         super().__init__(reason if item is None else f"item {item}: {reason}")
 
 
+class CallError(RuntimeError):
+    """A model that another one calls did not answer; the text names it and says why."""
+
+
+def internal_error(error: Exception) -> str:
+    """Say what went wrong in a model's code, without what may hold a user's data."""
+    return (
+        str(error)
+        if isinstance(error, CallError)
+        else f"{type(error).__name__} in the model's code"
+    )
+
+
 def version_folder(args: Mapping[str, str]) -> Path:
     """Give the folder of the version that is loaded, from the arguments of ``initialize``."""
     return Path(args["model_repository"]) / args["model_version"]
@@ -69,5 +82,5 @@ def _answer(
     except BadItemError as error:
         code, text = pb_utils.TritonError.INVALID_ARG, str(error)
     except Exception as error:  # noqa: BLE001 - the boundary to Triton: a request must be answered
-        code, text = pb_utils.TritonError.INTERNAL, f"{type(error).__name__} in the model's code"
+        code, text = pb_utils.TritonError.INTERNAL, internal_error(error)
     return pb_utils.InferenceResponse(error=pb_utils.TritonError(text, code))

@@ -145,11 +145,11 @@ class _Decoder:
             f"past_{name}": np.concatenate([self._past[f"past_{name}"], outputs[name]], axis=3)
             for name in ("keys", "values")
         }
-        return outputs["logits"]
+        return np.asarray(outputs["logits"])
 
 
 def _rows(array: np.ndarray, parents: np.ndarray) -> np.ndarray:
     """Take rows; the array itself where they are all of it in order, which is the usual case."""
     if len(parents) == len(array) and np.array_equal(parents, np.arange(len(array))):
         return array
-    return array[parents]
+    return np.asarray(array[parents])

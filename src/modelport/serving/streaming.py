@@ -13,7 +13,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import Any
 
-from modelport.serving.python_model import Arrays, BadItemError, named_inputs
+from modelport.serving.python_model import (
+    Arrays,
+    BadItemError,
+    internal_error,
+    named_inputs,
+)
 
 # An idle thread costs little; a stream that waits for one costs its client's patience.
 MOST_STREAMS = 128
@@ -65,8 +70,7 @@ class Streams:
         except BadItemError as bad:
             error = pb_utils.TritonError(str(bad), pb_utils.TritonError.INVALID_ARG)
         except Exception as failed:  # noqa: BLE001 - the boundary to Triton: a stream must end
-            text = f"{type(failed).__name__} in the model's code"
-            error = pb_utils.TritonError(text, pb_utils.TritonError.INTERNAL)
+            error = pb_utils.TritonError(internal_error(failed), pb_utils.TritonError.INTERNAL)
         final = pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL
         if error is None:
             sender.send(flags=final)

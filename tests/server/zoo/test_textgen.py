@@ -90,14 +90,9 @@ def network(file: gguf.LlamaFile) -> Any:
 
 
 @pytest.fixture(scope="module")
-def exact(file: gguf.LlamaFile) -> Any:
-    """The graph with exact products, scores of every position."""
-    graph = gguf.onnx_graph(file, context=512, every=True, accuracy=gguf.EXACT)
-    return _session(graph)
-
-
-def _session(graph: Any) -> Any:
-    content = graph.SerializeToString()
+def whole(file: gguf.LlamaFile) -> Any:
+    """The graph with the scores of every position."""
+    content = gguf.onnx_graph(file, context=512, every=True).SerializeToString()
     return onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
 
 
@@ -170,46 +165,40 @@ def at_once(session: Any, file: gguf.LlamaFile, ids: np.ndarray) -> np.ndarray:
 
 
 def test_scores_and_perplexity_are_those_of_the_file(
-    file: gguf.LlamaFile, network: Any, exact: Any
+    file: gguf.LlamaFile, network: Any, whole: Any
 ) -> None:
-    """Exact products give torch's scores; the quick ones lose little of the perplexity."""
+    """The graph has the file's own numbers, so nothing but float32 rounding is between them."""
     import torch
 
     clothes = loader.load(ROOT / "builders" / "summarizer.py").model("summarizer_encoder")
     table = sources.fetch(clothes.sources[0], BUILDER).path
     reviews = [r for r in tables.read(table, {"Review Text": str})["Review Text"][:12] if r]
     tokenizer = file.tokenizer()
-    quick = _session(gguf.onnx_graph(file, context=512, every=True))
-    losses, count = np.zeros(3), 0
+    losses, count = np.zeros(2), 0
     for review in reviews:
         ids = np.array([tokenizer.encode(review).ids])
         with torch.inference_mode():
             want = network(torch.from_numpy(ids)).logits.numpy()
-        same, near = at_once(exact, file, ids), at_once(quick, file, ids)
+        got = at_once(whole, file, ids)
         # Scores reach 30; 30 layers of float32 sums in another order.
-        np.testing.assert_allclose(same, want, atol=2e-3, rtol=1e-3)
-        losses += [negative_log(scores, ids) for scores in (want, same, near)]
+        np.testing.assert_allclose(got, want, atol=2e-3, rtol=1e-3)
+        losses += [negative_log(scores, ids) for scores in (want, got)]
         count += ids.shape[1] - 1
     perplexity = np.exp(losses / count)
-    assert abs(perplexity[1] / perplexity[0] - 1) < 1e-4
-    assert perplexity[2] / perplexity[0] < 1.05
+    assert abs(perplexity[1] / perplexity[0] - 1) < 1e-3
 
 
 @pytest.mark.parametrize("message", MESSAGES)
 def test_greedy_is_hugging_face_generate(
-    message: str, network: Any, exact: Any, builder: ModuleType, version: Path
+    message: str, network: Any, whole: Any, builder: ModuleType, version: Path
 ) -> None:
-    """Token by token; with exact products, for quick ones may tip a close choice."""
+    """Token by token."""
     import torch
 
     settings = json.loads((version / causal.SETTINGS).read_text())
     prompt = causal.ChatML(text.Tokens.from_folder(version), builder.SYSTEM).prompt(message)
     one = generation.search(Options(max_new_tokens=16), settings["end"])
-    decoder = causal._Decoder(exact, settings, prompt[:-1])
-
-    def step(parents: np.ndarray, tokens: np.ndarray) -> np.ndarray:
-        return decoder(parents, tokens)[:, -1]
-
+    step = causal._Decoder(whole, settings, prompt[:-1])
     for _ in generation.decode(step, [one], prompt[-1]):
         pass
     with torch.inference_mode():

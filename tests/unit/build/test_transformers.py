@@ -15,11 +15,12 @@ from modelport.build import transformers as graphs
 from modelport.build.dataset import Dataset
 from modelport.errors import DataError
 
-TINY: dict[str, Any] = dict(
-    vocab_size=50, d_model=16, d_kv=8, d_ff=24, num_heads=3, num_layers=2, num_decoder_layers=3,
-    decoder_start_token_id=0, pad_token_id=0, eos_token_id=1, dropout_rate=0.0,
-    relative_attention_max_distance=12, relative_attention_num_buckets=8,
-)  # fmt: skip
+TINY: dict[str, Any] = {
+    "vocab_size": 50, "d_model": 16, "d_kv": 8, "d_ff": 24, "num_heads": 3, "num_layers": 2,
+    "num_decoder_layers": 3, "decoder_start_token_id": 0, "pad_token_id": 0, "eos_token_id": 1,
+    "dropout_rate": 0.0, "relative_attention_max_distance": 12,
+    "relative_attention_num_buckets": 8,
+}  # fmt: skip
 
 
 def tiny(**changes: Any) -> Any:

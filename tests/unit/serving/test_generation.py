@@ -183,7 +183,7 @@ def test_the_seed_decides_the_samples() -> None:
 def test_options_are_read_by_item_and_fall_back() -> None:
     inputs = {
         "num_beams": np.array([[1], [4]], np.int32),
-        "stop": np.array([[b"one", "zwei".encode()]] * 2, dtype=np.object_),
+        "stop": np.array([[b"one", b"zwei"]] * 2, dtype=np.object_),
     }
     got = options(inputs, 1, Options(max_new_tokens=16), 64)
     assert got == Options(max_new_tokens=16, num_beams=4, stop=("one", "zwei"))
