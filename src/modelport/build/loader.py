@@ -19,7 +19,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from modelport import spec
-from modelport.build import fingerprint, provenance
+from modelport.build import fingerprint, own, provenance
 from modelport.errors import BuilderError, BuildError, ModelportError
 from modelport.repository import digests
 from modelport.spec.model import Ensemble, LocalFile, Model, PythonModel, TorchModel
@@ -118,11 +118,13 @@ def load(path: Path, *, data: Path | None = None) -> Builder:
     Raises:
         BuilderError: it does not parse, cannot be imported, or a declaration is wrong.
     """
-    with _beside(path.absolute().parent) as imported:
+    with _beside(path.absolute().parent) as imported, own.given(data) as given:
         module = _execute(path)
         models = _declared(path, module)
         imports = _own_imports(imported())
-    return Builder(path, _on_data(path, models, data) if data else models, imports)
+    if data and not given.asked:
+        models = _on_data(path, models, data)
+    return Builder(path, models, imports)
 
 
 def _on_data(path: Path, models: tuple[Model, ...], data: Path) -> tuple[Model, ...]:
@@ -133,11 +135,11 @@ def _on_data(path: Path, models: tuple[Model, ...], data: Path) -> tuple[Model, 
             next_step="name the data in `sources` of a model, or build without --data",
             path=path,
         )
-    own = LocalFile(str(data.absolute()))
+    users = LocalFile(str(data.absolute()))
 
     def replaced(model: Model) -> Model:
         fields: dict[str, Any] = {
-            "sources": tuple(own if source == first else source for source in model.sources)
+            "sources": tuple(users if source == first else source for source in model.sources)
         }
         if isinstance(model, TorchModel):
             fields["gates"] = tuple(gate for gate in model.gates if gate.on != first)
@@ -186,6 +188,8 @@ def _execute(path: Path) -> ModuleType:
             next_step="mend the syntax of the builder file",
             path=path,
         ) from error
+    except ModelportError:
+        raise
     except ValidationError as error:
         raise invalid_field(path, error) from error
     except Exception as error:  # the user's file may raise anything; it is reported as theirs

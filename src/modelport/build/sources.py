@@ -51,7 +51,9 @@ def _local(source: LocalFile, builder: Path) -> Fetched:
     if not path.exists():
         raise DataError(
             f"{path}: there is no such data file or folder",
-            cause=f"{builder} names it; a relative path starts at the builder's folder",
+            cause=None
+            if Path(source.path).is_absolute()
+            else f"{builder} names it; a relative path starts at the builder's folder",
             next_step="put the file there, or mend the path",
             path=path,
         )

@@ -23,7 +23,7 @@ from modelport.repository.layout import Repository
 @options.REPOSITORY
 @click.option(
     "--data",
-    type=click.Path(path_type=Path, exists=True, resolve_path=True),
+    type=click.Path(path_type=Path),  # some builders take a name that is no file here
     help="Your file or folder in place of the first source of the one builder file named.",
 )
 @click.option("--keep-config", is_flag=True, help="Keep config.pbtxt files edited by hand.")
@@ -118,7 +118,8 @@ def _show(out: Output, built: Sequence[Built], given: dict[str, Any]) -> None:
         out.json([{"model": b.model, "version": b.version, "new": b.new} for b in built])
         return
     rows = [(b.model, b.version, "published" if b.new else "unchanged") for b in built]
-    if rows:
-        out.table("", ("model", "version", ""), rows)
+    if not rows:
+        return
+    out.table("", ("model", "version", ""), rows)
     building.left_out(out, given["builders"], given["names"])
     out.note(f"next: modelport serve --repository {given['repository']}")

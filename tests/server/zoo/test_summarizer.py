@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modelport.build import loader, sources
+from modelport.build import loader, pipeline, sources
 from modelport.client import Client, ClientError, InvalidInputError
 from modelport.repository.layout import Repository
 from modelport.runtime.server import Server
@@ -334,3 +334,40 @@ def test_a_bad_stream_spoils_no_other(grpc: Client, reviews: list[str]) -> None:
     with ThreadPoolExecutor(16) as threads:
         got = list(threads.map(ask, range(16)))
     assert got == ["InvalidInputError", expected] * 8
+
+
+@pytest.mark.slow
+def test_any_t5_folder_is_served_instead(tmp_path: Path) -> None:
+    """As users have it: a folder that transformers and tokenizers wrote, and nothing else."""
+    import torch
+    from tokenizers import Tokenizer, pre_tokenizers, trainers
+    from tokenizers.models import BPE
+    from transformers import T5Config, T5ForConditionalGeneration
+
+    torch.manual_seed(3)
+    config = T5Config(
+        vocab_size=300, d_model=24, d_kv=8, d_ff=32, num_heads=3, num_layers=2,
+        decoder_start_token_id=0, pad_token_id=0, eos_token_id=1,
+    )  # fmt: skip
+    network = T5ForConditionalGeneration(config).eval()
+    network.save_pretrained(tmp_path / "t5")
+    tokenizer = Tokenizer(BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel()
+    special = ["<pad>", "</s>", "<unk>"]
+    letters = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(vocab_size=300, special_tokens=special, initial_alphabet=letters)
+    tokenizer.train_from_iterator(["what a day for a walk"] * 9, trainer)
+    tokenizer.save(str(tmp_path / "t5" / "tokenizer.json"))
+
+    mine = tmp_path / "repository"
+    for name in ("summarizer", "summarizer_stream"):
+        (mine / name / "1").mkdir(parents=True)
+        code = BUILDER.parents[1] / "model_repository" / name / "1" / "model.py"
+        (mine / name / "1" / "model.py").write_bytes(code.read_bytes())
+    pipeline.build(["summarizer"], builders=BUILDER, repository=mine, data=tmp_path / "t5")
+    text = "a walk for what"
+    with Server.start(mine) as running, Client(running.endpoints.grpc) as client:
+        title = client.infer("summarizer", {"text": text, "max_new_tokens": 8})["title"].item()
+    ids = torch.tensor([[*tokenizer.encode(text).ids, 1]])
+    expected = network.generate(ids, max_new_tokens=8, num_beams=1, do_sample=False)[0]
+    assert title.decode().strip() == tokenizer.decode(expected.tolist()).strip()

@@ -290,3 +290,31 @@ def test_own_data_in_every_model_that_reads_the_first_source(write: Write, tmp_p
 def test_own_data_where_nothing_is_read(write: Write, tmp_path: Path) -> None:
     with pytest.raises(BuilderError, match="no model of it reads data from outside"):
         loader.load(write(SOUND), data=tmp_path)
+
+
+def test_a_builder_that_asks_for_own_data_places_it_itself(write: Write, tmp_path: Path) -> None:
+    text = SOUND.replace("reference=answer,", "reference=answer, sources=SOURCES,")
+    text = (
+        "from modelport.build import own_data\n"
+        "SOURCES = (LocalFile('a.csv'), LocalFile(str(own_data() or 'b.csv')))\n" + text
+    )
+    path = write(text)
+    named = [
+        [s.path for s in loader.load(path, data=d).models[0].sources] for d in (None, tmp_path)
+    ]
+    assert named == [["a.csv", "b.csv"], ["a.csv", str(tmp_path)]]
+
+
+def test_a_gate_binds_on_the_data_that_it_was_chosen_for(write: Write, tmp_path: Path) -> None:
+    text = """\
+    A = Source("a", "1", "0" * 64, "a.csv", "CC0")
+    model = TorchModel(
+        name="tiny", inputs=(X,), outputs=(Y,), network=lambda: nn.Linear(2, 3), data=print,
+        sources=(A,), gates=(Gate("accuracy", at_least=0.9, on=A), Gate("f1", at_least=0.5)),
+    )
+    """
+    path = write(text)
+    bound = [
+        [g.metric for g in loader.load(path, data=d).models[0].gates] for d in (None, tmp_path)
+    ]
+    assert bound == [["accuracy", "f1"], ["f1"]]
