@@ -168,6 +168,21 @@ def uncacheable(subject: Subject) -> Iterator[Problem]:
         )
 
 
+def cached_refusals(subject: Subject) -> Iterator[Problem]:
+    """A Python model may refuse a request, and the cache would not know it from an answer."""
+    config = subject.config
+    cached = config.response_cache is not None and config.response_cache.enable
+    policy = config.model_transaction_policy
+    refused = config.sequence_batching is not None or (policy is not None and policy.decoupled)
+    if cached and config.backend == "python" and not refused:
+        yield Problem(
+            field="response_cache.enable",
+            expected="false with backend python",
+            got="true",
+            fix="put the cache on an ensemble over it, which keeps answers only",
+        )
+
+
 def idle_warmup(subject: Subject) -> Iterator[Problem]:
     """A warmup request is declared but never run."""
     for index, warmup in enumerate(subject.config.model_warmup):
