@@ -155,6 +155,10 @@ models = (
     Ensemble(
         name="digits",
         doc="Reads one handwritten digit from an image.",
+        limits=(
+            "One digit for a picture: of several it reads none rightly; a letter is read as one.",
+            "A picture of one shade is refused; any other gets a digit.",
+        ),
         inputs=IMAGE,
         outputs=ANSWER,
         steps=(

@@ -173,6 +173,12 @@ TEXT = Tensor("text", "BYTES", (1,), doc="what the title is for, UTF-8")
 CLOSE = Tolerance(absolute=1e-3, relative=1e-3)
 PARTS = ("summarizer_encoder", "summarizer_decoder")
 
+LIMITS = (
+    "Trained on English reviews of women's clothes: of other texts it makes a title of such words.",
+    "Titles are lower case, and often the most usual one that fits.",
+    "Of a text the first 64 tokens are read, about 50 words.",
+)
+
 models = (
     TorchModel(
         name="summarizer_encoder",
@@ -224,6 +230,7 @@ models = (
     PythonModel(
         name="summarizer",
         doc="Writes a title for a customer's review.",
+        limits=() if FOLDER else LIMITS,
         max_batch_size=16,
         inputs=(TEXT, *graphs.generation_options(beams=True)),
         outputs=(Tensor("title", "BYTES", (1,), doc="lower case"),),
@@ -236,6 +243,7 @@ models = (
     PythonModel(
         name="summarizer_stream",
         doc="Writes a title piece by piece, one response per token.",
+        limits=() if FOLDER else LIMITS,
         max_batch_size=1,
         inputs=(TEXT, *graphs.generation_options(beams=False)),
         outputs=(Tensor("title", "BYTES", (1,), doc="the next piece; all joined are the title"),),

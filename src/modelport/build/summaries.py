@@ -8,19 +8,28 @@ from collections.abc import Sequence
 import numpy as np
 
 from modelport.build.dataset import Dataset, Split
+from modelport.build.evaluation import bootstrap_interval
 
 KINDS = ("rouge1", "rouge2", "rougeL")
 _MOST_WORDS = 15
 
 
 def rouge(answers: Sequence[str], references: Sequence[str]) -> dict[str, float]:
-    """Give ROUGE-1, ROUGE-2 and ROUGE-L as mean F-measures, without stemming (Lin 2004)."""
+    """Give ROUGE-1, ROUGE-2 and ROUGE-L as mean F-measures, without stemming (Lin 2004).
+
+    Each comes with its 95 % bootstrap interval, as ``rouge1_low`` and ``rouge1_high``.
+    """
     from rouge_score.rouge_scorer import RougeScorer
 
     scorer = RougeScorer(KINDS)
     pairs = zip(references, answers, strict=True)
     scores = [scorer.score(reference, answer) for reference, answer in pairs]
-    return {kind: float(np.mean([score[kind].fmeasure for score in scores])) for kind in KINDS}
+    figures: dict[str, float] = {}
+    for kind in KINDS:
+        values = np.array([score[kind].fmeasure for score in scores])
+        low, high = bootstrap_interval(values)
+        figures |= {kind: float(values.mean()), f"{kind}_low": low, f"{kind}_high": high}
+    return figures
 
 
 def first_words(dataset: Dataset) -> dict[str, float]:
