@@ -160,11 +160,19 @@ def _answer(
         model=model,
         title=case.title or _shapes(case),
         inputs=case.inputs,
-        outputs={name: plain(got[name]) for name in case.outputs if name in got},
+        outputs={n: _told(got[n], delivery) for n in case.outputs if n in got},
         truth={name: plain(array) for name, array in case.truth.items()},
         problem="; ".join(problems),
         latency_ms=latency_ms,
     )
+
+
+def _told(array: Any, delivery: Delivery) -> Any:
+    """Give what counts: of a sequence the last answer, of a stream its whole text."""
+    value = plain(array[-1] if delivery == "sequence" else array)
+    if delivery == "stream" and isinstance(value, list) and isinstance(value[0], str):
+        return "".join(value)
+    return value
 
 
 def _shapes(case: Case) -> str:
