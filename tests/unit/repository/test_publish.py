@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
+from contextlib import suppress
 from pathlib import Path
 
 import publisher
@@ -279,3 +281,22 @@ def test_a_lock_of_a_dead_publisher_is_free(repository: Path) -> None:
     assert done.returncode == 9
     with publish.locked(repository):
         assert (repository / LOCK).exists()
+
+
+def test_the_staging_root_may_vanish_while_a_folder_is_made(repository: Path) -> None:
+    """Other publishers take the empty root away when they end, again and again."""
+    root, done = publish.staging_root(repository), threading.Event()
+
+    def take_away() -> None:
+        while not done.is_set():
+            with suppress(OSError):
+                root.rmdir()
+
+    thread = threading.Thread(target=take_away)
+    thread.start()
+    try:
+        for _ in range(200):
+            publish.discard(repository, publish.new_stage(repository, "net"))
+    finally:
+        done.set()
+        thread.join()
