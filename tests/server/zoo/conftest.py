@@ -13,7 +13,7 @@ import pytest
 from modelport.build import loader, sources
 from modelport.client import Client
 from modelport.repository import edits
-from modelport.repository.layout import ModelFolder, Repository
+from modelport.repository.layout import Repository
 from modelport.repository.samples import FILE_NAME, Case, Samples
 from modelport.runtime.server import Server
 
@@ -42,17 +42,16 @@ def client(server: Server, request: pytest.FixtureRequest) -> Iterator[Client]:
 
 @pytest.fixture(scope="session")
 def cases(repository: Repository) -> dict[str, list[Case]]:
-    """Requests of one item with their proven answers, by public model."""
-    built = [folder for folder in repository.models() if not edits.not_built(folder)]
-    folders = [(folder, folder.served_versions()[-1]) for folder in built]
-    public = [(folder, version) for folder, version in folders if folder.manifest(version).public]
-    return {folder.name: _cases(folder, version) for folder, version in public}
-
-
-def _cases(folder: ModelFolder, version: int) -> list[Case]:
-    cases = Samples.read(folder.version_dir(version) / FILE_NAME).cases
-    titled = [case for case in cases if case.title]
-    return titled or list(cases[:5])
+    """Requests of one item with their proven answers, by public model that answers once."""
+    found = {}
+    for folder in repository.models():
+        if not edits.not_built(folder):
+            version = folder.served_versions()[-1]
+            samples = Samples.read(folder.version_dir(version) / FILE_NAME)
+            if folder.manifest(version).public and samples.delivery == "single":
+                titled = [case for case in samples.cases if case.title]
+                found[folder.name] = titled or list(samples.cases[:5])
+    return found
 
 
 @pytest.fixture(scope="session")
