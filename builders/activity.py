@@ -185,7 +185,7 @@ models = (
         ),
         evaluate=at_the_end,
         baselines={"logistic regression on whole recordings": logistic},
-        gates=(Gate("accuracy", at_least=0.95),),
+        gates=(Gate("accuracy", at_least=0.95, on=BASIC_MOTIONS),),
     ),
     PythonModel(
         name="activity",

@@ -275,7 +275,8 @@ def source_file(builder: Builder, model: Model, repository: Repository) -> Path:
     raise BuilderError(
         f"{path}: there is no such file; {builder.path} declares {model.name!r} as PythonModel",
         cause="a Python model's code lies in the model repository, beside its config",
-        next_step=f"write {path}: a class TritonPythonModel that answers as the reference does",
+        next_step=f"write {path}: a class TritonPythonModel that answers as the reference does,"
+        " or copy it from the repository that has the model",
         path=path,
         model=model.name,
     )

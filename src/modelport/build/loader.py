@@ -22,7 +22,14 @@ from modelport import spec
 from modelport.build import fingerprint, own, provenance
 from modelport.errors import BuilderError, BuildError, ModelportError
 from modelport.repository import digests
-from modelport.spec.model import Ensemble, LocalFile, Model, PythonModel, TorchModel
+from modelport.spec.model import (
+    Ensemble,
+    LocalFile,
+    Model,
+    PythonModel,
+    SklearnModel,
+    TorchModel,
+)
 
 _PACKAGE = Path(spec.__file__).parents[1]
 # Modules that builders imported from beside them: each load reads them anew, because
@@ -141,7 +148,7 @@ def _on_data(path: Path, models: tuple[Model, ...], data: Path) -> tuple[Model, 
         fields: dict[str, Any] = {
             "sources": tuple(users if source == first else source for source in model.sources)
         }
-        if isinstance(model, TorchModel):
+        if isinstance(model, (SklearnModel, TorchModel)):
             fields["gates"] = tuple(gate for gate in model.gates if gate.on != first)
         return dataclasses.replace(model, **fields)
 

@@ -62,7 +62,8 @@ def word_vectors(ids: np.ndarray, mask: np.ndarray, *, words: int, size: int) ->
         size: of the vectors.
 
     Returns:
-        float32[words, size], standard deviation 1.
+        float32[words, size], standard deviation 1 (less where there are fewer words than
+        dimensions, which stay 0).
     """
     from scipy import sparse
     from sklearn.utils.extmath import randomized_svd
@@ -84,7 +85,9 @@ def word_vectors(ids: np.ndarray, mask: np.ndarray, *, words: int, size: int) ->
     matrix = sparse.csr_matrix((information[kept], places), shape)
     left, strengths, _ = randomized_svd(matrix, n_components=size, random_state=0)
     vectors = left * np.sqrt(strengths)
-    return np.asarray(vectors / vectors.std(), np.float32)
+    vectors = vectors / vectors.std()
+    # A vocabulary of fewer words than dimensions leaves some of them empty.
+    return np.pad(vectors, ((0, 0), (0, size - vectors.shape[1]))).astype(np.float32)
 
 
 def tfidf_classifier(dataset: Dataset) -> dict[str, float]:

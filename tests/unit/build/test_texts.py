@@ -67,3 +67,11 @@ def test_the_simple_classifier_reads_words() -> None:
     good = np.array([[text] for text in ("so nice", "a nice one", "bad fit", "bad")] * 10, object)
     dataset = Dataset.split({"text": good}, np.tile([1, 1, 0, 0], 10))
     assert texts.tfidf_classifier(dataset)["accuracy"] == 1
+
+
+def test_vectors_of_fewer_words_than_dimensions() -> None:
+    ids = np.random.default_rng(0).integers(0, 6, (30, 9))
+    vectors = texts.word_vectors(ids, np.ones_like(ids), words=6, size=10)
+    assert vectors.shape == (6, 10)
+    assert vectors.any(axis=0).sum() <= 6
+    assert vectors.any(axis=1).all()
