@@ -70,20 +70,8 @@ class EstimatorBuild(NetworkBuild):
         inputs = self._fit_key(*_FITTED_BY, "folds", "baselines")
         inputs["evaluation"] = provenance.library("build/evaluation.py")
         done = steps.run("evaluate", inputs, lambda _: self._evaluate())
-        facts = done.facts()
-        values, baselines = facts["values"], facts["baselines"]
-        shown = self._shown(values)
-        text = ", ".join(f"{k} {values[k]:.4g}" for k in shown)
-        for title, others in baselines.items():
-            text += f"; {title} {', '.join(f'{others[k]:.4g}' for k in shown)}"
-        self._report("evaluate", f"{text} on {facts['count']} held-out rows", done)
-        return Metrics(
-            split=f"{self.model.folds}-fold cross-validation",
-            count=facts["count"],
-            values=values,
-            gates={gate.metric: gate.describe() for gate in self.model.gates},
-            baselines=baselines,
-        )
+        split = f"{self.model.folds}-fold cross-validation"
+        return self._evaluated(done, split=split, items="held-out rows")
 
     @property
     def slimmed(self) -> Done:

@@ -119,15 +119,19 @@ class NetworkBuild:
             "library": [self.builder.library, provenance.library("build/evaluation.py")],
         }
         done = steps.run("evaluate", inputs, lambda _: self._evaluate())
+        return self._evaluated(done, split="test", items="test items")
+
+    def _evaluated(self, done: Done, *, split: str, items: str) -> Metrics:
+        """Report the figures of an evaluation, the baselines' beside them, and give them."""
         facts = done.facts()
         values, baselines = facts["values"], facts["baselines"]
         shown = self._shown(values)
         text = ", ".join(f"{k} {values[k]:.4g}" for k in shown)
         for title, others in baselines.items():
             text += f"; {title} {', '.join(f'{others[k]:.4g}' for k in shown if k in others)}"
-        self._report("evaluate", f"{text} on {facts['count']} test items", done)
+        self._report("evaluate", f"{text} on {facts['count']} {items}", done)
         return Metrics(
-            split="test",
+            split=split,
             count=facts["count"],
             values=values,
             gates={gate.metric: gate.describe() for gate in self.model.gates},
