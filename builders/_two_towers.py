@@ -11,8 +11,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from modelport.build import interactions
-from modelport.build.interactions import HeldOut
+from modelport.families import interactions
+from modelport.families.interactions import HeldOut
 from modelport.serving.recommendation import FEATURES, LIKED
 
 # So many of a user's latest ratings are looked at.

@@ -11,7 +11,8 @@ from _mnist import MNIST_5K
 from PIL import Image
 from torch import nn
 
-from modelport.build import Dataset, augment, samples
+from modelport.build import Dataset
+from modelport.families import augment, classification
 from modelport.serving import classes, glyphs
 from modelport.spec import (
     Ensemble,
@@ -135,7 +136,7 @@ models = (
         inputs=(LOGITS,),
         outputs=ANSWER,
         reference=classes.Softmax(LABELS, scores="logits"),
-        samples=samples.scores(len(LABELS)),
+        samples=classification.scores(len(LABELS)),
     ),
     Ensemble(
         name="digits",

@@ -23,7 +23,8 @@ from PIL import Image
 from sklearn.linear_model import RidgeClassifier
 from torch import nn
 
-from modelport.build import Dataset, Split, augment, cifar, evaluation, samples
+from modelport.build import Dataset, Split, evaluation
+from modelport.families import augment, cifar, classification
 from modelport.serving import photographs
 from modelport.serving.classes import Softmax
 from modelport.spec import (
@@ -216,7 +217,7 @@ models = (
         load=softmax,
         files=labels,
         sources=SOURCES,
-        samples=samples.scores(10),
+        samples=classification.scores(10),
     ),
     Ensemble(
         name="digits_color",

@@ -12,8 +12,9 @@ from _reviews import REVIEWS
 from tokenizers import Tokenizer
 from torch import nn
 
-from modelport.build import Dataset, tables, texts
+from modelport.build import Dataset, tables
 from modelport.errors import DataError
+from modelport.families import texts
 from modelport.serving.text import FILE_NAME, Tokens, answers
 from modelport.spec import (
     Ensemble,

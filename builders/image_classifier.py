@@ -17,7 +17,8 @@ import torch
 from _photographs import IMAGE, PHOTOGRAPHS
 from torch import nn
 
-from modelport.build import Dataset, Split, backbones, training
+from modelport.build import Dataset, Split, training
+from modelport.families import backbones
 from modelport.serving import photographs
 from modelport.serving.classes import Names
 from modelport.spec import (

@@ -13,8 +13,9 @@ import numpy as np
 from _movielens import COUNT, ITEMS, MOVIELENS_100K, TITLES
 from _two_towers import LOOKED_AT, Ranker, Retrieval, TwoTowers, loss
 
-from modelport.build import Dataset, Split, export, interactions
-from modelport.build.interactions import HeldOut, Question
+from modelport.build import Dataset, Split, export
+from modelport.families import interactions
+from modelport.families.interactions import HeldOut, Question
 from modelport.serving import recommendation
 from modelport.serving.recommendation import FEATURES, LIKED, RATED
 from modelport.spec import Gate, PythonModel, Sample, Tensor, Tolerance, TorchModel, Training

@@ -11,8 +11,9 @@ import torch
 from _reviews import REVIEWS
 from torch import nn
 
-from modelport.build import Dataset, samples, tables, texts
+from modelport.build import Dataset, tables
 from modelport.errors import DataError
+from modelport.families import classification, texts
 from modelport.serving import classes
 from modelport.serving.text import FILE_NAME, Tokens, answers
 from modelport.spec import (
@@ -212,7 +213,7 @@ models = (
         inputs=(LOGITS,),
         outputs=ANSWER,
         reference=classes.Softmax(LABELS, scores="logits"),
-        samples=samples.scores(len(LABELS)),
+        samples=classification.scores(len(LABELS)),
     ),
     Ensemble(
         name="sentiment",

@@ -9,7 +9,7 @@ import torch
 from _movielens import COUNT, ITEMS, MOVIELENS_100K, TITLES
 from torch import nn
 
-from modelport.build import interactions
+from modelport.families import interactions
 from modelport.serving import recommendation
 from modelport.spec import PythonModel, Sample, Tensor, TorchModel
 

@@ -20,10 +20,11 @@ import torch
 from _reviews import REVIEWS
 from torch import nn
 
-from modelport.build import Dataset, own_data, pieces, summaries, tables, texts
-from modelport.build import transformers as graphs
+from modelport.build import Dataset, own_data, tables
 from modelport.build.dataset import Split
 from modelport.errors import DataError
+from modelport.families import pieces, summaries, texts
+from modelport.families import transformers as graphs
 from modelport.serving.seq2seq import SETTINGS, Seq2Seq
 from modelport.serving.text import FILE_NAME, Tokens
 from modelport.spec import (

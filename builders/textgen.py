@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from modelport.build import gguf
-from modelport.build.transformers import generation_options
+from modelport.families import gguf
+from modelport.families.transformers import generation_options
 from modelport.serving import causal
 from modelport.serving.text import FILE_NAME
 from modelport.spec import PythonModel, Sample, Source, Tensor

@@ -4,6 +4,7 @@ The way of a model, and the module that owns each step::
 
     modelport.spec        what a builder declares, and Triton's model configuration, typed
     modelport.build       data, train, evaluate, export, parity, stage, publish
+    modelport.families    what builders of one family share: readers, networks, simple methods
     modelport.verify      parity with the torch reference, in process and through the server
     modelport.repository  config.pbtxt, version folders, manifests, publishing, `doctor`
     modelport.runtime     finding, starting, watching and stopping tritonserver

@@ -30,6 +30,7 @@ LAYERS: Mapping[str, set[str]] = {
     "verify": {"client", "repository", "spec", "errors"},
     "runtime": {"verify", "client", "repository", "serving", "spec", "errors"},
     "build": {"runtime", "verify", "client", "repository", "serving", "spec", "errors"},
+    "families": {"build", "serving", "spec", "errors"},
     "cli": {"build", "runtime", "verify", "client", "repository", "serving", "spec", "errors"},
 }
 

@@ -23,15 +23,8 @@ from modelport.errors import BuilderError, GateError, LoadError
 from modelport.repository import digests, publish
 from modelport.repository.layout import Repository
 from modelport.repository.samples import Samples
-from modelport.spec.model import (
-    LocalFile,
-    Model,
-    OnnxModel,
-    PythonModel,
-    Sample,
-    SklearnModel,
-    TorchModel,
-)
+from modelport.spec.model import Model, OnnxModel, PythonModel, SklearnModel, TorchModel
+from modelport.spec.parts import LocalFile, Sample
 
 if TYPE_CHECKING:
     from modelport.build.estimator import EstimatorBuild

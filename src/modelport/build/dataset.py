@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from modelport.spec.model import Sample
+from modelport.spec.parts import Sample
 
 Arrays = Mapping[str, np.ndarray]
 

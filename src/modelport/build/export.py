@@ -17,7 +17,8 @@ import torch
 from torch import nn
 
 from modelport.errors import BuilderError, ExportError
-from modelport.spec.model import Tensor, TorchModel
+from modelport.spec.model import TorchModel
+from modelport.spec.parts import Tensor
 
 OPSET = 18
 # Two items: with one, torch.export takes the batch dimension for the constant 1.

@@ -18,7 +18,7 @@ from modelport.repository.layout import ModelFolder, Repository
 from modelport.runtime import cache
 
 # A change in any of these may change what a build gives.
-_LIBRARY = ("build", "repository", "serving", "spec", "verify")
+_LIBRARY = ("build", "families", "repository", "serving", "spec", "verify")
 
 
 def lookup(builder: Path, repository: Repository) -> dict[str, int] | None:

@@ -22,14 +22,8 @@ from modelport import spec
 from modelport.build import fingerprint, own, provenance
 from modelport.errors import BuilderError, BuildError, ModelportError
 from modelport.repository import digests
-from modelport.spec.model import (
-    Ensemble,
-    LocalFile,
-    Model,
-    PythonModel,
-    SklearnModel,
-    TorchModel,
-)
+from modelport.spec.model import Ensemble, Model, PythonModel, SklearnModel, TorchModel
+from modelport.spec.parts import LocalFile
 
 _PACKAGE = Path(spec.__file__).parents[1]
 # Modules that builders imported from beside them: each load reads them anew, because

@@ -20,7 +20,8 @@ from modelport.build.steps import Done, Listener, Progress, Report
 from modelport.errors import BuilderError, DataError, GateError, ParityError
 from modelport.repository.manifest import Metrics
 from modelport.repository.samples import Samples
-from modelport.spec.model import Gate, TorchModel, Training
+from modelport.spec.model import TorchModel
+from modelport.spec.parts import Gate, Training
 from modelport.verify import in_process
 from modelport.verify.parity import Parity
 

@@ -40,7 +40,7 @@ def read(path: Path) -> Outline:
 
 def _declared(node: ast.AST) -> str | None:
     """Give the name in a call such as ``TorchModel(name="digits_cnn", ...)``."""
-    if not isinstance(node, ast.Call) or _called(node.func) not in _KINDS:
+    if not isinstance(node, ast.Call) or not _KINDS & set(_path(node.func)):
         return None
     for keyword in node.keywords:
         if keyword.arg == "name" and isinstance(keyword.value, ast.Constant):
@@ -48,10 +48,11 @@ def _declared(node: ast.AST) -> str | None:
     return None
 
 
-def _called(function: ast.expr) -> str:
-    if isinstance(function, ast.Attribute):
-        return function.attr
-    return function.id if isinstance(function, ast.Name) else ""
+def _path(called: ast.expr) -> list[str]:
+    """Give the names in ``spec.Ensemble.chain``, or in ``TorchModel``."""
+    if isinstance(called, ast.Attribute):
+        return [*_path(called.value), called.attr]
+    return [called.id] if isinstance(called, ast.Name) else []
 
 
 def _says_by_name(statement: ast.stmt) -> bool:

@@ -14,14 +14,7 @@ from modelport.repository.manifest import LatencyEntry, ParityEntry
 from modelport.runtime import toolchain as toolchains
 from modelport.runtime.events import Event
 from modelport.runtime.server import Server
-from modelport.spec.model import (
-    Ensemble,
-    Model,
-    OnnxModel,
-    PythonModel,
-    SklearnModel,
-    TorchModel,
-)
+from modelport.spec.model import Ensemble, Model, OnnxModel, PythonModel, SklearnModel, TorchModel
 from modelport.verify import latency, through_server
 from modelport.verify.parity import Parity
 

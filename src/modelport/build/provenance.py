@@ -13,6 +13,7 @@ import modelport
 from modelport.repository import digests
 
 _PACKAGE = Path(modelport.__file__).parent
+_BUILDERS_USE = ("modelport.families", "modelport.build", "modelport.serving")
 _DEPENDENCIES = ("numpy", "onnx", "onnxruntime", "onnxscript", "onnxslim", "torch")
 
 
@@ -27,17 +28,19 @@ def library(*parts: str) -> str:
 def used_by(file: Path) -> str:
     """Digest the library's modules that a builder's own code runs on.
 
-    These are what it imports from :mod:`modelport.serving` and :mod:`modelport.build`, and what
-    that imports from :mod:`modelport.serving` in its turn. A change of any other leaves its
-    weights as they are.
+    These are what it imports from :mod:`modelport.families`, :mod:`modelport.build` and
+    :mod:`modelport.serving`, and what those of families and serving import in their turn; what
+    the pipeline's modules import has a place in the keys of its steps. A change of any other
+    leaves the weights as they are.
     """
-    waiting = _modules(file, ("modelport.serving", "modelport.build"))
+    waiting = _modules(file, _BUILDERS_USE)
     found: set[Path] = set()
     while waiting:
         path = waiting.pop()
         if path not in found:
             found.add(path)
-            waiting |= _modules(path, ("modelport.serving",))
+            of_a_family = path.is_relative_to(_PACKAGE / "families")
+            waiting |= _modules(path, _BUILDERS_USE if of_a_family else ("modelport.serving",))
     return digests.of_value({str(f.relative_to(_PACKAGE)): digests.of_file(f) for f in found})
 
 

@@ -17,13 +17,11 @@ from modelport.spec.model import (
     Model,
     OnnxModel,
     PythonModel,
-    Sample,
     SklearnModel,
     Step,
-    Tensor,
-    Tensors,
     TorchModel,
 )
+from modelport.spec.parts import Sample, Tensor, Tensors
 from modelport.verify import in_process
 from modelport.verify.asking import joined
 from modelport.verify.cases import requests

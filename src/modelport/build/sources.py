@@ -13,7 +13,7 @@ from modelport.errors import DataError, ToolchainError
 from modelport.repository import digests
 from modelport.repository.manifest import DataEntry
 from modelport.runtime import cache, environment, installer
-from modelport.spec.model import LocalFile, Source
+from modelport.spec.parts import LocalFile, Source
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from modelport.build.dataset import Dataset, Split
-from modelport.spec.model import Training
+from modelport.spec.parts import Training
 
 Loss = Callable[[Any, torch.Tensor], torch.Tensor]
 _EVALUATION_BATCH = 512

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from modelport.repository.layout import Repository
     from modelport.repository.samples import Case
     from modelport.runtime.server import Endpoints
-    from modelport.spec.model import Delivery, Tolerance
+    from modelport.spec.model import Delivery
+    from modelport.spec.parts import Tolerance
 
 _UNTITLED = 3
 _WORDS = 3

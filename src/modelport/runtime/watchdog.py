@@ -28,7 +28,7 @@ from modelport.repository.samples import FILE_NAME, Case, Samples
 from modelport.runtime.events import Event, Kind, Listener
 from modelport.runtime.plan import Model
 from modelport.runtime.server import Server
-from modelport.spec.model import Tolerance
+from modelport.spec.parts import Tolerance
 from modelport.verify.parity import compare
 
 log = logging.getLogger(__name__)

@@ -139,7 +139,7 @@ class _Decoder:
     """One stream's cache; a step of the loop.
 
     Args:
-        session: of the graph that :func:`modelport.build.gguf.onnx_graph` makes.
+        session: of the graph that :func:`modelport.families.gguf.onnx_graph` makes.
         settings: ``layers``, ``heads`` and ``size``.
         prompt: read at once before the first step.
     """

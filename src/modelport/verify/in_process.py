@@ -10,7 +10,7 @@ import numpy as np
 
 from modelport.errors import ExportError
 from modelport.repository.samples import Case
-from modelport.spec.model import Tolerance
+from modelport.spec.parts import Tolerance
 from modelport.verify.parity import Arrays, Parity, compare
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from modelport.spec.model import Tolerance
+from modelport.spec.parts import Tolerance
 
 Arrays = Mapping[str, np.ndarray]
 

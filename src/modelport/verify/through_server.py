@@ -13,7 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 from modelport.client import Client
 from modelport.errors import ClientError
 from modelport.repository.samples import Case, Samples
-from modelport.spec.model import Delivery, Tolerance
+from modelport.spec.model import Delivery
+from modelport.spec.parts import Tolerance
 from modelport.verify.asking import ask
 from modelport.verify.parity import Comparison, Difference, Parity, compare
 

@@ -18,9 +18,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from modelport.build import backbones, builder_file, loader
+from modelport.build import builder_file, loader
 from modelport.client import Client, InvalidInputError
 from modelport.errors import DataError, GateError
+from modelport.families import backbones
 from modelport.repository.layout import Repository
 from modelport.repository.samples import Case
 from modelport.runtime.server import Server

@@ -15,9 +15,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from modelport.build import interactions, loader, sources
-from modelport.build.interactions import HeldOut, Interactions
+from modelport.build import loader, sources
 from modelport.client import Client, InvalidInputError
+from modelport.families import interactions
+from modelport.families.interactions import HeldOut, Interactions
 from modelport.repository.layout import Repository
 from modelport.runtime.server import Server
 

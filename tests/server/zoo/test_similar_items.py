@@ -11,9 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from modelport.build import interactions, loader, sources
-from modelport.build.interactions import Interactions
+from modelport.build import loader, sources
 from modelport.client import Client, InvalidInputError
+from modelport.families import interactions
+from modelport.families.interactions import Interactions
 from modelport.runtime.server import Server
 
 BUILDER = Path(__file__).parents[3] / "builders" / "similar_items.py"

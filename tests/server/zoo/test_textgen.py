@@ -20,8 +20,9 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from modelport.build import gguf, loader, pipeline, sources, tables
+from modelport.build import loader, pipeline, sources, tables
 from modelport.client import Client, InvalidInputError
+from modelport.families import gguf
 from modelport.repository.layout import Repository
 from modelport.runtime.server import Server
 from modelport.serving import causal, generation, text

@@ -18,7 +18,7 @@ TWO = """
 raise SystemExit("a builder file that is only read does not run")
 models = (
     PythonModel(name="{name}_part", inputs=(Tensor(name="x"),)),
-    spec.Ensemble(name="{name}", steps=()),
+    spec.Ensemble.chain(first, last, name="{name}"),
 )
 """
 

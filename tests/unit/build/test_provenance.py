@@ -17,7 +17,10 @@ def library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "serving/images.py": "from modelport.serving.python_model import BadItemError\n",
         "serving/python_model.py": "from modelport.errors import X\n",
         "serving/text.py": "",
-        "build/augment.py": "from modelport.build import training\n",
+        "families/texts.py": "from modelport.families import words\n"
+        "from modelport.build import evaluation\n",
+        "families/words.py": "",
+        "build/evaluation.py": "from modelport.build import training\n",
         "build/training.py": "",
         "errors.py": "",
     }.items():
@@ -32,7 +35,9 @@ def library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     [
         ("serving/images.py", True),
         ("serving/python_model.py", True),  # by way of images
-        ("build/augment.py", True),
+        ("families/texts.py", True),
+        ("families/words.py", True),  # by way of texts
+        ("build/evaluation.py", True),
         ("build/training.py", False),  # the pipeline's own, which has a place in its keys
         ("serving/text.py", False),
         ("errors.py", False),
@@ -41,8 +46,7 @@ def library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_only_what_the_builder_imports_counts(library: Path, changed: str, counts: bool) -> None:
     builder = library.parent / "mine.py"
     builder.write_text(
-        "from modelport.build import Dataset, augment\n"
-        "def f():\n    from modelport.serving import images\n"
+        "from modelport.families import texts\ndef f():\n    from modelport.serving import images\n"
     )
     before = provenance.used_by(builder)
     (library / changed).write_text("# another\n")

@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from modelport.build import Dataset, Split, augment, training
+from modelport.build import Dataset, Split, training
+from modelport.families import augment
 from modelport.spec import Training
 
 

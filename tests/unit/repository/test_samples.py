@@ -15,7 +15,7 @@ from hypothesis.extra import numpy as stn
 
 from modelport.errors import IntegrityError
 from modelport.repository.samples import Case, Samples
-from modelport.spec.model import Datatype
+from modelport.spec.parts import Datatype
 
 DTYPES = {
     "BOOL": np.bool_, "UINT8": np.uint8, "UINT16": np.uint16, "UINT32": np.uint32,

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modelport.build import texts as made
+from modelport.families import texts as made
 from modelport.serving import text
 from modelport.serving.python_model import BadItemError
 from modelport.serving.text import FILE_NAME, Tokens, answers, texts

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from modelport.build import samples
 from modelport.spec import (
     Ensemble,
     Gate,
@@ -21,7 +19,7 @@ from modelport.spec import (
     TorchModel,
 )
 
-X, Y = Tensor("x", "FP32", (2,)), Tensor("y", "FP32", (3,))
+X, Y, Z = (Tensor(name, "FP32", (size,)) for name, size in (("x", 2), ("y", 3), ("z", 4)))
 
 
 def python(**fields: object) -> PythonModel:
@@ -34,6 +32,18 @@ def torch(**fields: object) -> TorchModel:
 
 def test_a_step_of_the_same_names() -> None:
     assert Step.same("m", (X, Y), (Y,)) == Step("m", {"x": "x", "y": "y"}, {"y": "y"})
+
+
+def test_a_chain_hands_on_by_name() -> None:
+    first = PythonModel(
+        name="a", inputs=(X,), outputs=(Y,), reference=dict, samples=list, max_batch_size=4
+    )
+    last = PythonModel(name="b", inputs=(Y,), outputs=(Z,), reference=dict)
+    whole = Ensemble.chain(first, last, name="e", limits=("none",))
+    assert (whole.inputs, whole.outputs) == ((X,), (Z,))
+    assert whole.steps == (Step("a", {"x": "x"}, {"y": "y"}), Step("b", {"y": "y"}, {"z": "z"}))
+    assert (whole.samples, whole.max_batch_size, whole.limits) == (list, 4, ("none",))
+    assert Ensemble.chain(first, last, name="e", max_batch_size=2).max_batch_size == 2
 
 
 def test_what_a_model_runs() -> None:
@@ -89,10 +99,3 @@ def test_calls_stand_in_the_configuration_for_serve() -> None:
 def test_what_contradicts_itself(declare: Callable[[], object], why: str) -> None:
     with pytest.raises(ValidationError, match=why):
         declare()
-
-
-def test_scores_hold_a_tie_and_certainty() -> None:
-    rows = [sample.inputs["logits"] for sample in samples.scores(4)()]
-    assert all(row.shape == (4,) and row.dtype == np.float32 for row in rows)
-    assert any(len(set(row.tolist())) == 1 for row in rows)
-    assert any(np.exp(row - row.max()).sum() == 1 for row in rows)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modelport.spec.model import Sample
+from modelport.spec.parts import Sample
 from modelport.verify.cases import largest_batch, requests
 
 

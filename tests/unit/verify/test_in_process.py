@@ -11,7 +11,7 @@ from onnx import TensorProto, helper
 
 from modelport.errors import ExportError
 from modelport.repository.samples import Case
-from modelport.spec.model import Tolerance
+from modelport.spec.parts import Tolerance
 from modelport.verify import in_process
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as stn
 
-from modelport.spec.model import Tolerance
+from modelport.spec.parts import Tolerance
 from modelport.verify.parity import Comparison, Parity, compare
 
 LOOSE = Tolerance(absolute=0.1, relative=0.01)

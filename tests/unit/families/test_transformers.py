@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from modelport.build import pieces, summaries
-from modelport.build import transformers as graphs
 from modelport.build.dataset import Dataset
 from modelport.errors import DataError
+from modelport.families import pieces, summaries
+from modelport.families import transformers as graphs
 
 TINY: dict[str, Any] = {
     "vocab_size": 50, "d_model": 16, "d_kv": 8, "d_ff": 24, "num_heads": 3, "num_layers": 2,

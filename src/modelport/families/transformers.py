@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from modelport.errors import DataError
-from modelport.spec.model import Sample, Tensor
+from modelport.spec.parts import Sample, Tensor
 
 _WRITTEN_AT_ONCE = 128
 # All that is needed of a folder on the hub; weights as pickles are not loaded.
@@ -342,7 +342,7 @@ def t5_tokenizer(folder: Path, *, longest: int) -> Any:
     """Read the tokenizer of a Hugging Face folder, to cut off at ``longest`` tokens."""
     from tokenizers import Tokenizer
 
-    from modelport.build import pieces
+    from modelport.families import pieces
 
     pad = json.loads((folder / "config.json").read_text()).get("pad_token_id", 0)
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from modelport.build import Dataset, texts
+from modelport.build import Dataset
+from modelport.families import texts
 
 PLACES = ("in the park", "at the lake", "on the hill")
 SUBJECTS = ("a cat sat", "a dog sat", "a cat ran", "a dog ran")

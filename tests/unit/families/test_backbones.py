@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from modelport.build import backbones
 from modelport.errors import DataError
+from modelport.families import backbones
 
 STEM = {"conv1.weight": (64, 3, 7, 7)}
 SUFFIXES = ("weight", "bias", "running_mean", "running_var")

@@ -9,8 +9,8 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from modelport.build import gguf
 from modelport.errors import DataError
+from modelport.families import gguf
 
 LAYERS, WIDTH, HEADS, GROUPS, INNER = 2, 64, 4, 2, 96
 SIZE = WIDTH // HEADS

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as stn
 
-from modelport.build import interactions
-from modelport.build.interactions import HeldOut
 from modelport.errors import DataError
+from modelport.families import interactions
+from modelport.families.interactions import HeldOut
 
 HEADER = "user,item,rating,timestamp\n"
 

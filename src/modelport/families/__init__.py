@@ -1,0 +1,10 @@
+"""What builders of one family share: networks, readers of published data, methods to beat.
+
+One module per thing: how texts become tokens, how a time series is cut into windows, how a
+list of ratings is questioned. Builder files take what they need of it and declare the rest;
+your own may do the same::
+
+    images      augment, backbones, cifar
+    texts       texts, pieces, summaries, transformers, gguf
+    ratings     interactions
+"""
