@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
 import platform
 import sys
 from dataclasses import dataclass
@@ -13,8 +12,10 @@ from typing import Any
 
 from modelport.errors import ToolchainError
 
-# The standard library has it from Python 3.11 on; the [serve] extra brings it before.
-_toml: Any = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 DATA = Path(__file__).parent / "data"
 REQUIREMENTS = DATA / "server-requirements.txt"
@@ -59,7 +60,7 @@ def load(path: Path, machine: str) -> WheelPin:
     Raises:
         ToolchainError: there is no tritonserver wheel for it.
     """
-    table = _toml.loads(path.read_text(encoding="utf-8"))
+    table = tomllib.loads(path.read_text(encoding="utf-8"))
     if machine not in table:
         raise ToolchainError(
             f"there is no tritonserver wheel for processor {machine!r}, "
