@@ -8,7 +8,6 @@ import sys
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from modelport.errors import ToolchainError
 
