@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from modelport.build import index, loader, proof, provenance, sources, steps
-from modelport.build.candidates import Candidate, config_of, onnx_files, source_file
+from modelport.build.candidates import CODE, Candidate, config_of, onnx_files, source_file
 from modelport.build.loader import Builder
 from modelport.build.references import References, drawn_samples
 from modelport.build.sources import Fetched
@@ -254,7 +254,7 @@ class _Work:
         if isinstance(model, PythonModel):
             made = self._files_made[model.name]
             code = source_file(self._builder, model, self._repository)
-            return {"model.py": code, **{n: made.folder / n for n in made.facts()["files"]}}
+            return {CODE: code, **{n: made.folder / n for n in made.facts()["files"]}}
         return {}
 
 
@@ -284,8 +284,6 @@ def _publish(
                 move
                 for candidate in candidates
                 for move in candidate.moves(stage, versions[candidate.model.name], repository)
-                # Of an unchanged version, only the config and labels beside it may need writing.
-                if candidate in new or move.published.parent.name == candidate.model.name
             ]
             if moves:
                 publish.apply(repository.path, moves)
@@ -306,6 +304,7 @@ def _prove(
         shutil.rmtree(version_dir / "__pycache__", ignore_errors=True)
         candidate.manifest(
             version_dir,
+            parts={part: versions[part] for part in candidate.model.runs},
             served=found.parity,
             how=proof.how(candidate),
             server=server,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -34,6 +34,8 @@ from modelport.spec.config import ModelConfig
 from modelport.spec.model import Model, OnnxModel, SklearnModel, label_file
 from modelport.verify.parity import Parity
 
+# What a Python model's code is called, where it is written and in its versions.
+CODE = "model.py"
 # Single requests with a title always stay in the version; of the others only some.
 _KEPT_CASES = 6
 _KEPT_BYTES = 64 << 10
@@ -75,7 +77,7 @@ class Candidate:
         An ONNX file says all by itself. What a Python model answers depends on the
         library too, and an ensemble's answer on its parts: their cases tell.
         """
-        code = self.files.get("model.py")
+        code = self.files.get(CODE)
         return digests.of_value(
             {
                 "config": repr(self.config),
@@ -86,11 +88,6 @@ class Candidate:
                 "parts": list(self.parts),
             }
         )
-
-    @property
-    def in_place(self) -> bool:
-        """Whether its source lies in the version folder itself, as that of a Python model does."""
-        return self.model.kind == "python"
 
     def published(self, repository: Repository) -> int | None:
         """Give the newest version if it is this candidate, with its files as they were.
@@ -114,12 +111,13 @@ class Candidate:
         """Choose the version to publish as."""
         folder = repository.folder(self.model.name)
         versions = folder.versions() if folder.path.is_dir() else []
-        if self.in_place:
-            return versions[-1]
         return versions[-1] + 1 if versions else 1
 
     def stage(self, stage: Path, version: int, repository: Repository, *, keep_edits: bool) -> None:
         """Write the model as it would be published into a staging folder.
+
+        Its version folder holds all that decides its answers, config.pbtxt and labels too:
+        going back to a version brings back how it was run.
 
         Raises:
             ConfigError: config.pbtxt was edited by hand and says something else.
@@ -129,19 +127,23 @@ class Candidate:
         version_dir = staged.version_dir(version)
         version_dir.mkdir(parents=True)
         current = repository.folder(self.model.name)
-        if current.config_path.is_file():
-            shutil.copy2(current.config_path, staged.config_path)
-        try:
-            edits.update(
-                staged.config_path,
-                self.model.config(),
-                builder=f"{self.builder.path.parent.name}/{self.builder.path.name}",
-                keep=keep_edits,
-            )
-        except ConfigError as error:
-            raise _pointing_at(current.config_path, staged.config_path, error) from error
+        builder = f"{self.builder.path.parent.name}/{self.builder.path.name}"
+        if promoted(current):
+            # What serves was promoted: the new version waits with a configuration of its own.
+            edits.write(staged.config_path, self.config, builder=builder)
+        else:
+            if current.config_path.is_file():
+                shutil.copy2(current.config_path, staged.config_path)
+            try:
+                edits.update(
+                    staged.config_path, self.model.config(), builder=builder, keep=keep_edits
+                )
+            except ConfigError as error:
+                raise _pointing_at(current.config_path, staged.config_path, error) from error
+        edits.write(version_dir / CONFIG, self.config, builder=builder)
         for name, labels in self.labels().items():
-            (staged.path / name).write_text(labels, encoding="utf-8")
+            for folder in (staged.path, version_dir):
+                (folder / name).write_text(labels, encoding="utf-8")
         for name, file in self.files.items():
             (version_dir / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, version_dir / name)
@@ -162,12 +164,22 @@ class Candidate:
         self,
         version_dir: Path,
         *,
+        parts: Mapping[str, int],
         served: Parity,
         how: ParityEntry,
         server: str,
         latency: LatencyEntry | None,
     ) -> Manifest:
-        """Describe the staged version, with the parity found through the server."""
+        """Describe the staged version, with the parity found through the server.
+
+        Args:
+            version_dir: where it is staged.
+            parts: versions of the models that it ran.
+            served: the parity.
+            how: in which ways it was asked.
+            server: that it was asked through.
+            latency: of what people call.
+        """
         tolerance = self.model.tolerance
         worst = {"worst_absolute": served.worst_absolute, "worst_relative": served.worst_relative}
         through_server = how.model_copy(
@@ -185,6 +197,7 @@ class Candidate:
             doc=self.model.doc,
             limits=list(self.model.limits),
             runs=sorted(self.model.runs),
+            parts=dict(sorted(parts.items())),
             created=datetime.now(timezone.utc).replace(microsecond=0),
             builder=BuilderEntry(
                 path=f"{self.builder.path.parent.name}/{self.builder.path.name}",
@@ -204,28 +217,36 @@ class Candidate:
             ),
             latency=latency,
             files=[
-                FileEntry.of(version_dir / n, version_dir) for n in sorted({*self.files, SAMPLES})
+                FileEntry.of(version_dir / name, version_dir)
+                for name in sorted({*self.files, *self.labels(), CONFIG, SAMPLES})
             ],
         )
 
     def moves(self, stage: Path, version: int, repository: Repository) -> list[Move]:
-        """List the renames that publish the staged version: weights first, then what names them."""
+        """List the renames that publish the staged version: weights first, then what names them.
+
+        Of a version that is published already, only what lies beside it may need writing.
+        """
         staged = ModelFolder(stage / self.model.name)
         current = repository.folder(self.model.name)
         target = current.version_dir(version)
-        if target.is_dir():
-            files = sorted(staged.version_dir(version).iterdir())
-            # The manifest comes last: until it is there, the version is not proven.
-            files.sort(key=lambda file: file.name == "manifest.json")
-            moves = [Move(file, target / file.name) for file in files]
-        else:
-            moves = [Move(staged.version_dir(version), target)]
+        moves = [] if target.is_dir() else [Move(staged.version_dir(version), target)]
+        if promoted(current):
+            return moves
         texts = [staged.path / name for name in (*self.labels(), CONFIG)]
         return moves + [
             Move(file, current.path / file.name)
             for file in texts
             if not _same(file, current.path / file.name)
         ]
+
+
+def promoted(folder: ModelFolder) -> bool:
+    """Say whether a promotion has decided which versions serve, so that a build does not."""
+    if not folder.config_path.is_file():
+        return False
+    policy = folder.config().version_policy
+    return policy is not None and policy.specific is not None
 
 
 def config_of(model: Model, repository: Repository, *, keep_edits: bool) -> ModelConfig:
@@ -262,14 +283,12 @@ def onnx_files(builder: Builder, model: OnnxModel) -> dict[str, Path]:
 
 
 def source_file(builder: Builder, model: Model, repository: Repository) -> Path:
-    """Find the ``model.py`` of a Python model: in its newest version folder.
+    """Find the ``model.py`` of a Python model: beside its config.pbtxt; versions hold copies.
 
     Raises:
         BuilderError: there is none.
     """
-    folder = repository.folder(model.name)
-    versions = folder.versions() if folder.path.is_dir() else []
-    path = folder.version_dir(versions[-1] if versions else 1) / "model.py"
+    path = repository.folder(model.name).path / CODE
     if path.is_file():
         return path
     raise BuilderError(

@@ -72,7 +72,7 @@ def _digest(path: Path) -> str | None:
 
 
 def _beside(folder: ModelFolder) -> str:
-    """Digest what lies beside the version folders: config.pbtxt and label files."""
+    """Digest what lies beside the version folders: config.pbtxt, labels, the code of a model."""
     files = sorted(path for path in folder.path.iterdir() if path.is_file())
     return digests.of_value({path.name: digests.of_file(path) for path in files})
 
@@ -89,6 +89,4 @@ def _stands(
     # By Triton's default policy the newest serves, whoever published it.
     newest = folder.versions()[-1] == int(version)
     same = manifest.build_key == build_key and _beside(folder) == beside
-    # Code is edited where it lies, perhaps without changing its size; weights are not.
-    edited = manifest.kind == "python"
-    return newest and same and not manifest.changed_files(version_dir, content=edited)
+    return newest and same and not manifest.changed_files(version_dir, content=False)

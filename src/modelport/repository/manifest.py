@@ -116,6 +116,8 @@ class Manifest(_Part):
     doc: str = ""
     limits: list[str] = Field(default_factory=list)
     runs: list[str] = Field(default_factory=list)
+    # Versions of the models that it ran when it was proven; older manifests lack it.
+    parts: dict[str, int] = Field(default_factory=dict)
     created: datetime
     builder: BuilderEntry
     build_key: Sha256

@@ -104,7 +104,7 @@ def check_published(workplace: Workplace) -> None:
     double, fourfold = workplace.model("double"), workplace.model("fourfold")
     assert (double.manifest(1).kind, fourfold.manifest(1).kind) == ("python", "ensemble")
     assert (double.manifest(1).public, fourfold.manifest(1).public) == (False, True)
-    assert {e.path for e in double.manifest(1).files} == {"model.py", "samples.json"}
+    assert {e.path for e in double.manifest(1).files} == {"config.pbtxt", "model.py", "samples.json"}
     assert not list(workplace.repository.rglob("__pycache__"))
     assert (workplace.repository / "double/1/model.py").read_text() == CODE
     # The stages of this process are kept as long as it lives; nothing else is.
@@ -216,7 +216,7 @@ class TritonPythonModel:
 
 def test_each_request_gets_its_own_answer(workplace: Workplace) -> None:
     """Bad requests are told why, faults of the model tell nothing, and good ones are answered."""
-    workplace.code("roots", CAREFUL)
+    workplace.code("roots/1", CAREFUL)
     (workplace.repository / "roots" / "config.pbtxt").write_text(
         'name: "roots" backend: "python" max_batch_size: 8\n'
         'input [{ name: "x" data_type: TYPE_FP32 dims: [ 1 ] }]\n'

@@ -37,7 +37,7 @@ class Workplace:
 
     def code(self, name: str, text: str) -> Path:
         """Write the model.py of a Python model."""
-        path = self.repository / name / "1" / "model.py"
+        path = self.repository / name / "model.py"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(textwrap.dedent(text), encoding="utf-8")
         return path

@@ -231,7 +231,7 @@ def test_the_pickled_cifar10_is_refused(tmp_path: Path) -> None:
 def copied(folder: Path) -> Repository:
     """An empty repository with the code of the Python models, as a user's clone has it."""
     source = ROOT / "model_repository"
-    for code in source.glob(f"{MODEL}*/1/model.py"):
+    for code in source.glob(f"{MODEL}*/model.py"):
         target = folder / "model_repository" / code.relative_to(source)
         target.parent.mkdir(parents=True)
         target.write_bytes(code.read_bytes())

@@ -264,7 +264,7 @@ def test_weights_of_another_network_are_told_apart(tmp_path: Path) -> None:
 def copied(folder: Path) -> Repository:
     """An empty repository with the code of the Python models, as a user's clone has it."""
     source = BUILDER.parents[1] / "model_repository"
-    for code in source.glob(f"{MODEL}*/1/model.py"):
+    for code in source.glob(f"{MODEL}*/model.py"):
         target = folder / "model_repository" / code.relative_to(source)
         target.parent.mkdir(parents=True)
         target.write_bytes(code.read_bytes())

@@ -361,9 +361,9 @@ def test_any_t5_folder_is_served_instead(tmp_path: Path) -> None:
 
     mine = tmp_path / "repository"
     for name in ("summarizer", "summarizer_stream"):
-        (mine / name / "1").mkdir(parents=True)
-        code = BUILDER.parents[1] / "model_repository" / name / "1" / "model.py"
-        (mine / name / "1" / "model.py").write_bytes(code.read_bytes())
+        (mine / name).mkdir(parents=True)
+        code = BUILDER.parents[1] / "model_repository" / name / "model.py"
+        (mine / name / "model.py").write_bytes(code.read_bytes())
     pipeline.build(["summarizer"], builders=BUILDER, repository=mine, data=tmp_path / "t5")
     text = "a walk for what"
     with Server.start(mine) as running, Client(running.endpoints.grpc) as client:

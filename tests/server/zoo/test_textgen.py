@@ -49,9 +49,9 @@ def _asked_for(request: pytest.FixtureRequest) -> None:
 @pytest.fixture(scope="module")
 def repository(_asked_for: None, tmp_path_factory: pytest.TempPathFactory) -> Repository:
     path = tmp_path_factory.mktemp("textgen") / "model_repository"
-    code = path / "textgen" / "1"
+    code = path / "textgen"
     code.mkdir(parents=True)
-    shutil.copy(ROOT / "model_repository" / "textgen" / "1" / "model.py", code)
+    shutil.copy(ROOT / "model_repository" / "textgen" / "model.py", code)
     pipeline.build((), builders=BUILDER, repository=path)
     return Repository(path)
 

@@ -116,11 +116,12 @@ def test_a_version_of_another_proof_is_seen(stored: tuple[Path, Repository]) -> 
 
 
 def test_code_of_the_same_size_is_looked_into(repository: Repository, builder: Path) -> None:
-    folder = repository.folder("tiny").version_dir(1)
-    publish(folder, kind="python")
+    folder = repository.folder("tiny")
+    publish(folder.version_dir(1), kind="python")
+    (folder.path / "model.py").write_text("answer = 1")
     index.store(builder, repository, {}, {"tiny": 1})
     assert index.lookup(builder, repository) == {"tiny": 1}
-    (folder / "model.onnx").write_bytes(b"Weights")
+    (folder.path / "model.py").write_text("answer = 2")
     assert index.lookup(builder, repository) is None
 
 

@@ -62,6 +62,6 @@ def test_a_folder_without_builders(tmp_path: Path) -> None:
 
 def test_a_python_model_without_its_code_says_where_to_write_it(builders: Path) -> None:
     what = built(builders, "letters")
-    path = builders.parent / "repository" / "letters_model" / "1" / "model.py"
+    path = builders.parent / "repository" / "letters_model" / "model.py"
     assert what.startswith(f"{path}: there is no such file")
     assert not path.parent.exists()
