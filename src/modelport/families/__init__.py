@@ -7,4 +7,6 @@ your own may do the same::
     images      augment, backbones, cifar
     texts       texts, pieces, summaries, transformers, gguf
     ratings     interactions
+    sensors     recordings, recurrent
+    series      windows
 """

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
 
-from modelport.build import loader, sources
+from modelport.build import Dataset, loader, sources
 from modelport.client import Client
 from modelport.repository import edits
 from modelport.repository.layout import Repository
@@ -38,6 +38,25 @@ def server(repository: Repository) -> Iterator[Server]:
 def client(server: Server, request: pytest.FixtureRequest) -> Iterator[Client]:
     with Client(getattr(server.endpoints, request.param)) as connected:
         yield connected
+
+
+@pytest.fixture(scope="module")
+def grpc(server: Server) -> Iterator[Client]:
+    """For tests that ask often: a law that is tried on many examples."""
+    with Client(server.endpoints.grpc) as connected:
+        yield connected
+
+
+@pytest.fixture(scope="session")
+def learned_from() -> Callable[[str, str], Dataset]:
+    """Read the data that a model of a builder file was trained and measured with."""
+
+    def read(builder: str, name: str) -> Dataset:
+        path = ROOT / "builders" / f"{builder}.py"
+        model = loader.load(path).model(name)
+        return model.data(*(sources.fetch(source, path).path for source in model.sources))
+
+    return read
 
 
 @pytest.fixture(scope="session")
