@@ -35,18 +35,28 @@ def write(path: Path, config: ModelConfig, *, builder: str) -> None:
     Raises:
         OSError: the disk refused; the old file is as it was.
     """
+    _replace(path, sealed(config, builder=builder))
+
+
+def sealed(config: ModelConfig, *, builder: str) -> str:
+    """Give the text of a config.pbtxt, with its header and digest."""
     header = f"{_HEADER}{builder}; edit the builder, or keep hand edits with --keep-config.\n"
     body = header + pbtxt.render(config)
-    _replace(path, f"{body}{_SEAL}{_digest(body)}\n")
+    return f"{body}{_SEAL}{_digest(body)}\n"
 
 
 def builder_of(path: Path) -> str | None:
     """Name the builder file that a config.pbtxt was written from; None for any other file."""
     try:
         with path.open(encoding="utf-8") as file:
-            first = file.readline()
+            return builder_of_text(file.readline())
     except (OSError, ValueError):
         return None
+
+
+def builder_of_text(text: str) -> str | None:
+    """Name the builder file that the text of a config.pbtxt was written from."""
+    first = text.partition("\n")[0]
     return first.removeprefix(_HEADER).partition(";")[0] if first.startswith(_HEADER) else None
 
 
@@ -104,7 +114,12 @@ def hand_edited(path: Path) -> bool:
     Raises:
         ConfigError: it cannot be read.
     """
-    body, seal, digest = pbtxt.read_text(path).rpartition(_SEAL)
+    return text_edited(pbtxt.read_text(path))
+
+
+def text_edited(text: str) -> bool:
+    """Tell the same of a text that is not on disk."""
+    body, seal, digest = text.rpartition(_SEAL)
     return not seal or digest.strip() != _digest(body)
 
 
