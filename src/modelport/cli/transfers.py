@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -62,6 +63,51 @@ def opened(url: str) -> Iterator[Store]:
         yield store
     finally:
         store.close()
+
+
+def local(out: Output, place: str) -> Path:
+    """Give the folder of a repository; what serves in S3 is fetched into the cache first.
+
+    Without the store, what was fetched last is served, with a warning.
+
+    Raises:
+        StoreError: the store failed, and nothing was fetched from it before.
+        IntegrityError: the store has something else than its manifests say.
+    """
+    from modelport.repository.stores import address
+
+    if not address.is_s3(place):
+        return Path(place)
+    from modelport.errors import StoreUnreachableError
+    from modelport.repository import digests
+    from modelport.repository.layout import Repository
+    from modelport.repository.stores.pull import pull
+    from modelport.runtime import cache
+
+    with opened(place) as store:
+        folder = cache.folder("stores", digests.of_value(store.identity)[:16])
+        repository = folder / "model_repository"
+        try:
+            outcome = pull(
+                repository,
+                store,
+                served=True,
+                delete=True,
+                overwrite=True,
+                on_progress=Bar(out, "fetch"),
+            )
+        except StoreUnreachableError as error:
+            if not repository.is_dir() or not Repository(repository).models():
+                raise
+            out.note(f"warning: {error.what}: serving what was fetched last")
+            return repository
+    out.end_bar()
+    traffic = outcome.traffic
+    out.note(
+        f"{place}: received {traffic['files_received']} files,"
+        f" {traffic['bytes_received'] / 1e6:.1f} MB, into {repository}"
+    )
+    return repository
 
 
 class Bar:

@@ -51,7 +51,7 @@ def parse(url: str) -> S3Address | Path:
     path = url.removeprefix("file://")
     if not path or _OTHER_SCHEME.match(path):
         raise StoreError(
-            f"{_harmless(url) or '(empty)'}: not a store",
+            f"{harmless(url) or '(empty)'}: not a store",
             cause="a store is a folder or s3://bucket/prefix",
             next_step="modelport push --help shows how a store is named",
         )
@@ -63,7 +63,7 @@ def _s3(url: str) -> S3Address:
     prefix = (found["prefix"] or "") if found else ""
     if found is None or any(part in {"", ".", ".."} for part in prefix.split("/") if prefix):
         raise StoreError(
-            f"{_harmless(url)}: not an S3 URL",
+            f"{harmless(url)}: not an S3 URL",
             cause="credentials do not belong into a URL" if "@" in url else None,
             next_step="write s3://bucket/prefix or s3://http://host:port/bucket/prefix; the"
             " credentials come from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE",
@@ -73,6 +73,6 @@ def _s3(url: str) -> S3Address:
     return S3Address(found["bucket"], prefix, endpoint)
 
 
-def _harmless(url: str) -> str:
+def harmless(url: str) -> str:
     """Take out what may be credentials."""
     return re.sub(r"(://)[^/]*@", r"\1…@", url)

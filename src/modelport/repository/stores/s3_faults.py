@@ -11,6 +11,7 @@ from modelport.errors import (
     StoreError,
     StoreUnreachableError,
 )
+from modelport.repository.stores.address import harmless
 from modelport.repository.stores.store import Taken
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def explained(url: str, endpoint: str, doing: str, key: str = "") -> Iterator[No
             next_step=_SETTINGS,
             url=url,
         ) from error
-    except (boto.HTTPClientError, boto.IncompleteReadError) as error:
+    except (boto.ConnectionError, boto.HTTPClientError, boto.IncompleteReadError) as error:
         raise _unreachable(error, place, endpoint, doing) from error
     except boto.BotoCoreError as error:
         raise StoreAccessError(
@@ -74,7 +75,7 @@ def explained(url: str, endpoint: str, doing: str, key: str = "") -> Iterator[No
 def settings_fault(error: Exception, url: str) -> StoreAccessError:
     """Make the error for settings from which no client can be made."""
     return StoreAccessError(
-        f"{url}: the AWS settings of this user do not work: {error}",
+        f"{url}: the AWS settings of this user do not work: {harmless(str(error))}",
         next_step=_SETTINGS + "; look at ~/.aws/config",
         url=url,
     )
