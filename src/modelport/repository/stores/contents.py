@@ -37,11 +37,12 @@ class StoredVersion:
 
 @dataclass
 class StoredModel:
-    """A model: what lies beside its versions, and these."""
+    """A model: what lies beside its versions, these, and the numbers that pushes have claimed."""
 
     name: str
     beside: dict[str, Item] = field(default_factory=dict)
     versions: dict[int, StoredVersion] = field(default_factory=dict)
+    claims: set[int] = field(default_factory=set)
 
     def complete_versions(self) -> list[int]:
         """Versions whose push came to its end, ascending."""
@@ -95,9 +96,13 @@ def _file(models: dict[str, StoredModel], item: Item, store: Store) -> None:
             key=item.key,
         )
     hidden = any(part.startswith(".") or part == "__pycache__" for part in parts)
-    if len(parts) == 1 or hidden:
+    claim = _CLAIM.fullmatch(parts[1]) if len(parts) == 2 else None
+    if len(parts) == 1 or parts[0].startswith(".") or (hidden and not claim):
         return
     model = models.setdefault(parts[0], StoredModel(parts[0]))
+    if claim:
+        model.claims.add(int(claim[1]))
+        return
     if len(parts) > 2 and _VERSION.fullmatch(parts[1]):
         version = model.versions.setdefault(int(parts[1]), StoredVersion())
         version.files["/".join(parts[2:])] = item

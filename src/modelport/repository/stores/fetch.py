@@ -56,11 +56,10 @@ def _taken_over(repository: Path) -> Path:
     kept: list[Path] = []
     # Under the lock, which finishes what was half published: nobody needs these any more.
     with publish.locked(repository), publish.explained(repository, "stage"):
-        for old in sorted(root.glob(f"{_LABEL}.*")):
-            if _left_behind(old):
-                mine = root / f"{_LABEL}.{os.getpid()}.{uuid.uuid4().hex[:8]}"
-                old.rename(mine)
-                kept.append(mine)
+        for old in left_behind(repository):
+            mine = root / f"{_LABEL}.{os.getpid()}.{uuid.uuid4().hex[:8]}"
+            old.rename(mine)
+            kept.append(mine)
     stage = kept[0] if kept else publish.new_stage(repository, _LABEL)
     with publish.explained(repository, "stage"):
         (stage / _FILES).mkdir(exist_ok=True)
@@ -74,7 +73,13 @@ def _taken_over(repository: Path) -> Path:
     return stage
 
 
-def _left_behind(stage: Path) -> bool:
+def left_behind(repository: Path) -> list[Path]:
+    """Find the staging folders of pulls that were ended."""
+    root = publish.staging_root(repository)
+    return [stage for stage in sorted(root.glob(f"{_LABEL}.*")) if _is_orphan(stage)]
+
+
+def _is_orphan(stage: Path) -> bool:
     """Say whether its maker is gone; one with our number is an earlier life, as in a container."""
     pid = stage.name.split(".")[-2]
     return not pid.isdecimal() or int(pid) == os.getpid() or not Path(f"/proc/{pid}").exists()

@@ -292,7 +292,8 @@ def _check_face(plan: Incoming, store: Store) -> None:
     if complaint:
         raise IntegrityError(
             f"{store.url}/{plan.folder.name}: {complaint}",
-            cause="somebody changed it in the store",
+            cause="somebody changed it in the store, or a push is between its labels and its"
+            " config.pbtxt, or was ended there",
             next_step=f"modelport push {plan.folder.name}, from a repository that is right",
             model=plan.folder.name,
         )

@@ -68,6 +68,11 @@ class Outgoing:
         """All that are pushed or lie there already."""
         return set(self.folder.proven_versions())
 
+    def claims_left(self) -> list[int]:
+        """Versions that lie there whole, and whose push was ended before it gave up its claim."""
+        fresh = {upload.version for upload in self.uploads if upload.fresh}
+        return sorted((self.stored.claims & self.versions) - fresh)
+
 
 def chosen(repository: Repository, names: Sequence[str]) -> tuple[list[ModelFolder], list[str]]:
     """Choose the models, parts before those that run them; give notes on those left out."""

@@ -94,7 +94,8 @@ def _carry_out(
     """Fetch, stage, publish; then remove what is gone."""
     busy = [plan for plan in plans if any(True for _ in plan.changes())]
     with ExitStack() as stack:
-        stage = stack.enter_context(fetch.staging(repository)) if busy or gone else repository
+        needed = busy or gone or fetch.left_behind(repository)
+        stage = stack.enter_context(fetch.staging(repository)) if needed else repository
         moves = _stage(repository, store, stage, busy, jobs, on_progress)
         with publish.locked(repository):
             _refuse_changed(busy)
@@ -191,16 +192,19 @@ def _published(move: Move) -> bool:
 
 
 def _refuse_changed(plans: Sequence[Incoming]) -> None:
-    """Refuse to overwrite a face that somebody changed while files were fetched."""
+    """Refuse to overwrite a config.pbtxt that somebody changed while files were fetched."""
     for plan in plans:
-        now = plan.folder.config_path
-        text = now.read_bytes() if now.is_file() else None
+        if plan.side != "theirs" or plan.theirs is None:
+            continue
+        path = plan.folder.config_path
+        now = path.read_bytes() if path.is_file() else None
         then = plan.before.source if plan.before else None
-        if plan.side == "theirs" and text != then:
+        # Another pull may have written just this.
+        if now not in {then, plan.theirs.files[CONFIG]}:
             raise StoreConflictError(
-                f"{now}: it was changed while versions were fetched",
+                f"{path}: it was changed while versions were fetched",
                 next_step="run the same command again",
-                path=now,
+                path=path,
             )
 
 

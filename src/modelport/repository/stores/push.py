@@ -81,24 +81,20 @@ def _send(
     store: Store, plans: Sequence[Outgoing], jobs: int, on_progress: OnProgress | None
 ) -> None:
     """Make it so; what names a version is written after all of them are there."""
-    total = sum(upload.size_bytes for plan in plans for upload in plan.uploads)
-    crew = Crew(total, on_progress, jobs)
-    crew.run(
-        [
-            partial(_send_version, store, plan, upload, crew)
-            for plan in plans
-            for upload in plan.uploads
-        ]
-    )
+    _claim(store, plans, jobs)
+    uploads = [(plan, upload) for plan in plans for upload in plan.uploads]
+    crew = Crew(sum(upload.size_bytes for _, upload in uploads), on_progress, jobs)
+    crew.run([partial(_send_version, store, *one, crew) for one in uploads])
     crew.run([partial(_send_signatures, store, plan, None) for plan in plans if plan.signatures])
+    for plan in plans:
+        for version in plan.claims_left():
+            store.delete(claim_key(plan.folder.name, version))
     for plan in plans:  # parts come before those that run them
         if plan.side == "ours":
             _send_face(store, plan)
 
 
 def _send_version(store: Store, plan: Outgoing, upload: Upload, crew: Crew) -> None:
-    if upload.fresh and not _claimed(store, upload):
-        return
     # The largest first: they are what takes time, and config.pbtxt is among the smallest.
     for entry in sorted(upload.files, key=lambda entry: -int(entry["size_bytes"])):
         key, file = upload.key(entry["path"]), upload.folder / entry["path"]
@@ -134,27 +130,46 @@ def _as_proven(file: Path, entry: dict[str, Any]) -> Fingerprint:
     )
 
 
-def _claimed(store: Store, upload: Upload) -> bool:
-    """Claim the number of a version; False when another push of the same has completed it.
+def _claim(store: Store, plans: Sequence[Outgoing], jobs: int) -> None:
+    """Claim the numbers of all new versions, or of none.
+
+    Each model's in ascending order: of two pushes that differ, one gets all of them.
 
     Raises:
-        StoreConflictError: another push has claimed or completed it with other content.
+        StoreConflictError: another push has claimed or completed one with other content.
     """
+    made: list[str] = []
+    try:
+        Crew(0, None, jobs).run([partial(_claim_model, store, plan, made) for plan in plans])
+    except StoreConflictError:
+        for key in made:
+            store.delete(key)
+        raise
+
+
+def _claim_model(store: Store, plan: Outgoing, made: list[str]) -> None:
+    ascending = sorted(plan.uploads, key=lambda upload: upload.version)
+    plan.uploads[:] = [u for u in ascending if not u.fresh or _claimed(store, u, made)]
+
+
+def _claimed(store: Store, upload: Upload, made: list[str]) -> bool:
+    """Claim one number; False when another push of the same has completed it meanwhile."""
     key = claim_key(upload.model, upload.version)
     mine = Fingerprint.of(upload.manifest).sha256
     since = datetime.now(timezone.utc).isoformat(timespec="seconds")
     try:
         store.write(key, json.dumps({"manifest": mine, "since": since}).encode(), replaces=None)
+        made.append(key)
     except Taken:
         _check_claim(store, upload, key, mine)
     # Between the listing and the claim another push may have come to its end.
     if store.find(upload.key(MANIFEST)) is None:
         return True
-    store.delete(key)
     there = store.read(upload.key(MANIFEST))
     if there != upload.manifest:
         digest = Fingerprint.of(there).sha256
         raise other_content(upload.model, upload.version, store, upload.manifest, digest)
+    store.delete(key)
     return False
 
 

@@ -64,7 +64,9 @@ _LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
 
 @given(
     bucket=st.text(_LETTERS, min_size=3, max_size=20),
-    prefix=st.lists(st.text(_LETTERS + "_.-", min_size=1).filter(lambda p: p.strip(".")), max_size=3),
+    prefix=st.lists(
+        st.text(_LETTERS + "_.-", min_size=1).filter(lambda p: p.strip(".")), max_size=3
+    ),
     endpoint=st.sampled_from([None, "http://h:1", "https://h.example:9000"]),
 )
 def test_an_address_is_read_back_as_it_is_written(

@@ -298,9 +298,7 @@ def test_a_rollback_here_stays(store: FolderStore, away: Path) -> None:
     assert serves(away, "net") == [2]
 
 
-def test_changes_on_both_sides_are_a_conflict(
-    shelf: Shelf, store: FolderStore, away: Path
-) -> None:
+def test_changes_on_both_sides_are_a_conflict(shelf: Shelf, store: FolderStore, away: Path) -> None:
     pull(away, store)
     Shelf(away).promote("net", 1)
     shelf.publish("net", labels=("cat", "dog"))
@@ -382,7 +380,9 @@ def test_a_model_that_is_gone_goes_whole_unless_it_holds_more(
 
 
 @pytest.mark.parametrize("delete", [False, True])
-def test_an_empty_store_is_an_error_and_no_order(away: Path, store: FolderStore, delete: bool) -> None:
+def test_an_empty_store_is_an_error_and_no_order(
+    away: Path, store: FolderStore, delete: bool
+) -> None:
     pull(away, store)
     before = state(away)
     with pytest.raises(StoreError, match="there is no model in it"):

@@ -107,9 +107,7 @@ def test_other_content_under_a_number_is_refused_with_both_digests(
     assert state(store.path) == there
 
 
-def test_one_changed_byte_here_is_found_before_it_travels(
-    shelf: Shelf, store: FolderStore
-) -> None:
+def test_one_changed_byte_here_is_found_before_it_travels(shelf: Shelf, store: FolderStore) -> None:
     weights = shelf.path / "net" / "2" / "model.onnx"
     weights.write_bytes(b"?" + weights.read_bytes()[1:])
     with pytest.raises(IntegrityError, match=r"net/2/model\.onnx: sha256"):
@@ -214,9 +212,7 @@ def test_signatures_travel_with_a_version_or_after_it(shelf: Shelf, store: Folde
     assert (store.path / "net" / "1" / "model.sig").read_text() == "later"
 
 
-def test_another_signature_is_replaced_only_when_asked(
-    shelf: Shelf, store: FolderStore
-) -> None:
+def test_another_signature_is_replaced_only_when_asked(shelf: Shelf, store: FolderStore) -> None:
     signature = shelf.path / "net" / "1" / "model.sig"
     signature.write_text("first")
     send(shelf, store)
