@@ -73,7 +73,8 @@ class S3:
         }
 
 
-def _free_ports(names: tuple[str, ...]) -> dict[str, int]:
+def free_ports(names: tuple[str, ...]) -> dict[str, int]:
+    """Give a free port to each name."""
     with ExitStack() as stack:
         sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in names]
         return {name: s.getsockname()[1] for name, s in zip(names, sockets, strict=True)}
@@ -84,7 +85,7 @@ def running(folder: Path) -> Iterator[S3]:
     """Start it, make a bucket, and end it by its pid."""
     (folder / "identities.json").write_text(json.dumps(_IDENTITIES))
     (folder / "data").mkdir()
-    ports = _free_ports(_PORTS)
+    ports = free_ports(_PORTS)
     weed = Path(sys.executable).parent / "weed"
     command = [
         str(weed),

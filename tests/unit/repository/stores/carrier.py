@@ -7,6 +7,9 @@ thing that it does to the file system, until one of them comes through.
 ``python carrier.py push|pull --requests REPOSITORY URL WITNESSES`` kills the n-th worker before its
 n-th request to S3, and the next goes on from there, until one comes through. After each kill
 another machine pulls into WITNESSES/0, WITNESSES/1, …
+
+``python carrier.py push --each REPOSITORY URL NAME…`` pushes model after model, and kills the
+n-th push before its n-th request.
 """
 
 from __future__ import annotations
@@ -133,9 +136,23 @@ def every_request(way: str, repository: Path, url: str, witnesses: Path) -> None
     sys.exit("it never came through")
 
 
+def each(way: str, repository: Path, url: str, names: list[str]) -> None:
+    """Kill the n-th at its n-th request."""
+    for number, name in enumerate(names):
+
+        def work(number: int = number, name: str = name) -> None:
+            watch_requests(killing_at(number))
+            carry(way, repository, url, [name])
+
+        if in_child(work) not in (0, -signal.SIGKILL):
+            sys.exit(f"{name}: failed")
+
+
 if __name__ == "__main__":
     way, *rest = sys.argv[1:]
     if rest[0] == "--requests":
         every_request(way, Path(rest[1]), rest[2], Path(rest[3]))
+    elif rest[0] == "--each":
+        each(way, Path(rest[1]), rest[2], rest[3:])
     else:
         everywhere(way, Path(rest[0]))
