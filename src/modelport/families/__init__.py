@@ -6,7 +6,7 @@ your own may do the same::
 
     images      augment, backbones, cifar
     texts       texts, pieces, summaries, transformers, gguf
-    ratings     interactions
+    ratings     interactions, recommenders, rankings, two_towers
     sensors     recordings, recurrent
     series      windows
 """
