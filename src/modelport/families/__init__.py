@@ -5,6 +5,6 @@ list of ratings is questioned. Builder files take what they need of it and decla
 your own may do the same::
 
     images      augment, backbones, cifar
-    texts       texts, pieces, summaries, transformers, gguf
+    texts       texts, corpora, reviews, padding, embeddings, pieces, summaries, transformers, gguf
     ratings     interactions
 """
