@@ -5,7 +5,9 @@ list of ratings is questioned. Builder files take what they need of it and decla
 your own may do the same::
 
     images      augment, backbones, cifar
-    texts       texts, corpora, reviews, padding, embeddings, pieces, summaries, transformers, gguf
+    texts       texts, corpora, reviews, padding, embeddings, pieces, summaries, transformers,
+                seq2seq, gguf
+    tables      columns
     ratings     interactions, recommenders, rankings, two_towers
     sensors     recordings, recurrent
     series      windows
