@@ -62,7 +62,7 @@ class Candidate:
     model: Model
     config: ModelConfig
     cases: Samples
-    cases_key: str
+    cases_digest: str
     files: dict[str, Path]
     data: Sequence[DataEntry]
     parts: Sequence[str] = ()
@@ -83,7 +83,7 @@ class Candidate:
                 "config": repr(self.config),
                 "files": {name: digests.of_file(path) for name, path in self.files.items()},
                 "labels": self.labels(),
-                "cases": "" if self.model.kind == "onnx" else self.cases_key,
+                "cases": "" if self.model.kind == "onnx" else self.cases_digest,
                 "library": provenance.used_by(code) if code else "",
                 "tolerance": asdict(self.model.tolerance),
                 "parts": list(self.parts),

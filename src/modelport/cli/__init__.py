@@ -30,6 +30,10 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "card": ("modelport.cli.card", "Show what is known of a model, and how well.", "serve"),
     "serve": ("modelport.cli.serve", "Serve a model repository with tritonserver.", "serve"),
     "infer": ("modelport.cli.infer", "Send one request to a running server.", ""),
+    "versions": ("modelport.cli.versions", "List a model's versions and which serve.", "serve"),
+    "promote": ("modelport.cli.promote", "Have a version serve, if it may.", "serve"),
+    "rollback": ("modelport.cli.rollback", "Have what served before serve again.", "serve"),
+    "history": ("modelport.cli.history", "Show who had which version serve.", "serve"),
     "doctor": ("modelport.cli.doctor", "Check a model repository without a server.", "serve"),
     "toolchain": ("modelport.cli.toolchain", "Show or fetch the tritonserver in use.", "serve"),
 }
