@@ -37,7 +37,7 @@ def write(path: Path, config: ModelConfig, *, builder: str) -> None:
     """
     header = f"{_HEADER}{builder}; edit the builder, or keep hand edits with --keep-config.\n"
     body = header + pbtxt.render(config)
-    _replace(path, f"{body}{_SEAL}{_digest(body)}\n")
+    replace(path, f"{body}{_SEAL}{_digest(body)}\n")
 
 
 def builder_of(path: Path) -> str | None:
@@ -130,8 +130,12 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _replace(path: Path, text: str) -> None:
-    """Replace a file so that a crash leaves the old one or the new one."""
+def replace(path: Path, text: str) -> None:
+    """Replace a file so that a crash leaves the old one or the new one.
+
+    Raises:
+        OSError: the disk refused; the old file is as it was.
+    """
     descriptor, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:

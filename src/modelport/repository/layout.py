@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,9 +39,9 @@ class ModelFolder:
 
     def versions(self) -> list[int]:
         """Version folders on disk, ascending."""
-        folders = (entry for entry in self.path.iterdir() if entry.is_dir())
+        with os.scandir(self.path) as entries:
+            names = [entry.name for entry in entries if entry.is_dir()]
         # Triton too takes no folder with leading zeros, and no version 0.
-        names = (folder.name for folder in folders)
         return sorted(int(n) for n in names if n.isdecimal() and n == str(int(n)) and n != "0")
 
     def version_dir(self, version: int) -> Path:
@@ -56,16 +58,20 @@ class ModelFolder:
 
     def served_versions(self) -> list[int]:
         """Versions that Triton would serve by the ``version_policy``, ascending."""
-        policy = self.config().version_policy
-        versions = self.versions()
-        if policy is not None and policy.all is not None:
-            return versions
-        if policy is not None and policy.specific is not None:
-            return [v for v in versions if v in policy.specific.versions]
-        latest = policy.latest if policy is not None else None
-        # An empty `latest { }` means num_versions 0, and Triton then serves none.
-        count = 1 if latest is None else latest.num_versions
-        return versions[-count:] if count else []
+        return served_by(self.config(), self.versions())
+
+
+def served_by(config: ModelConfig, versions: Sequence[int]) -> list[int]:
+    """Give those of the ``versions`` on disk, ascending, that a ``version_policy`` selects."""
+    policy = config.version_policy
+    if policy is not None and policy.all is not None:
+        return list(versions)
+    if policy is not None and policy.specific is not None:
+        return [v for v in versions if v in policy.specific.versions]
+    latest = policy.latest if policy is not None else None
+    # An empty `latest { }` means num_versions 0, and Triton then serves none.
+    count = 1 if latest is None else latest.num_versions
+    return list(versions[-count:]) if count else []
 
 
 @dataclass(frozen=True)
@@ -80,6 +86,14 @@ class Repository:
         Raises:
             RepositoryError: the repository itself is missing.
         """
+        return [folder for folder in self.folders() if _is_model(folder)]
+
+    def folders(self) -> list[ModelFolder]:
+        """Every folder that may be a model, by name, whatever it holds.
+
+        Raises:
+            RepositoryError: the repository itself is missing.
+        """
         if not self.path.is_dir():
             raise RepositoryError(
                 f"{self.path}: there is no such model repository",
@@ -87,8 +101,9 @@ class Repository:
                 next_step="modelport build all --repository " + str(self.path),
                 path=self.path,
             )
-        folders = (ModelFolder(p) for p in sorted(self.path.iterdir()) if p.is_dir())
-        return [f for f in folders if not f.name.startswith(".") and _is_model(f)]
+        with os.scandir(self.path) as entries:
+            names = sorted(e.name for e in entries if e.is_dir() and not e.name.startswith("."))
+        return [ModelFolder(self.path / name) for name in names]
 
     def folder(self, name: str) -> ModelFolder:
         """Folder of a model, whether it exists or not."""

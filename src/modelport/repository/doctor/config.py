@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 from modelport.repository.doctor.finding import Problem
+from modelport.repository.doctor.repair import DropField, SetField
 from modelport.repository.doctor.subject import Subject
 from modelport.spec.config import ModelInput, ModelOutput, ModelQueuePolicy
 
@@ -102,6 +103,7 @@ def batching_without_batches(subject: Subject) -> Iterator[Problem]:
             expected="max_batch_size of 1 or more",
             got="max_batch_size 0",
             fix="set max_batch_size, or remove dynamic_batching",
+            repairs=(DropField("dynamic_batching"),),
         )
 
 
@@ -165,6 +167,7 @@ def uncacheable(subject: Subject) -> Iterator[Problem]:
             expected=f"false with {reason}",
             got="true",
             fix="remove response_cache",
+            repairs=(DropField("response_cache"),),
         )
 
 
@@ -180,6 +183,7 @@ def cached_refusals(subject: Subject) -> Iterator[Problem]:
             expected="false with backend python",
             got="true",
             fix="put the cache on an ensemble over it, which keeps answers only",
+            repairs=(DropField("response_cache"),),
         )
 
 
@@ -192,6 +196,7 @@ def idle_warmup(subject: Subject) -> Iterator[Problem]:
                 expected="1 or more",
                 got="0",
                 fix="set batch_size: 1",
+                repairs=(SetField(f"model_warmup[{index}].batch_size", "1"),),
             )
 
 

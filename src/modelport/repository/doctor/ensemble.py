@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from modelport.repository.doctor.finding import Problem
+from modelport.repository.doctor.repair import DropField, SetField
 from modelport.repository.doctor.subject import Subject
 from modelport.spec.config import EnsembleStep, ModelConfig, ModelInput, ModelOutput
 
@@ -68,6 +69,9 @@ def absent_member_version(subject: Subject) -> Iterator[Problem]:
                 f"{', '.join(map(str, member.served)) or 'none does'}",
                 got=str(step.model_version) if step.model_version else "none, which means 0",
                 fix="use -1 for the newest, or promote that version",
+                repairs=(SetField(f"{field}.model_version", "-1"),)
+                if step.model_version == 0
+                else (),
             )
 
 
@@ -346,4 +350,5 @@ def not_for_ensembles(subject: Subject) -> Iterator[Problem]:
                 expected="none in an ensemble",
                 got=f"{name} is set",
                 fix="set it in the models of the ensemble",
+                repairs=(DropField(name),),
             )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 from modelport.repository import edits
 from modelport.repository.doctor.backends import BACKENDS, NAMES, PLATFORMS
 from modelport.repository.doctor.finding import Problem
+from modelport.repository.doctor.repair import MakeFolder, SetField
 from modelport.repository.doctor.subject import Subject
 
 # Folders of a model that hold no version: src/model_repository_manager/model_lifecycle.cc.
@@ -51,6 +53,7 @@ def name_differs(subject: Subject) -> Iterator[Problem]:
             expected=subject.name,
             got=subject.config.name,
             fix="give both the same name, or leave the field out",
+            repairs=(SetField("name", json.dumps(subject.name, ensure_ascii=False)),),
         )
 
 
@@ -136,6 +139,7 @@ def no_version(subject: Subject) -> Iterator[Problem]:
             fix=f"mkdir {subject.folder.path / '1'}"
             if subject.is_ensemble
             else "build or import the model",
+            repairs=(MakeFolder(subject.folder.version_dir(1)),) if subject.is_ensemble else (),
         )
     elif _latest_none(subject):
         yield Problem(
