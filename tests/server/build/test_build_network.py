@@ -135,7 +135,11 @@ def check_first_version(workplace: Workplace) -> None:
     assert served.worst_absolute <= manifest.proof.tolerance.absolute + 1e-4
     assert {1, 2, 3, 64} <= set(served.batch_sizes)
     assert manifest.proof.in_process is not None
-    assert {entry.path for entry in manifest.files} == {"config.pbtxt", "model.onnx", "samples.json"}
+    assert {entry.path for entry in manifest.files} == {
+        "config.pbtxt",
+        "model.onnx",
+        "samples.json",
+    }
     assert manifest.changed_files(folder.version_dir(1)) == {}
     assert (folder.path / "scores_labels.txt").read_text() == "setosa\nversicolor\nvirginica\n"
 

@@ -104,7 +104,11 @@ def check_published(workplace: Workplace) -> None:
     double, fourfold = workplace.model("double"), workplace.model("fourfold")
     assert (double.manifest(1).kind, fourfold.manifest(1).kind) == ("python", "ensemble")
     assert (double.manifest(1).public, fourfold.manifest(1).public) == (False, True)
-    assert {e.path for e in double.manifest(1).files} == {"config.pbtxt", "model.py", "samples.json"}
+    assert {e.path for e in double.manifest(1).files} == {
+        "config.pbtxt",
+        "model.py",
+        "samples.json",
+    }
     assert not list(workplace.repository.rglob("__pycache__"))
     assert (workplace.repository / "double/1/model.py").read_text() == CODE
     # The stages of this process are kept as long as it lives; nothing else is.

@@ -87,11 +87,13 @@ def examine(
         if name not in subjects:
             Repository(repository).model(name)  # raises, with near names
     report = Report(len(wanted), [], [])
-    if names is None or options is not None:
-        shown = {name: subjects[name] for name in wanted}
-        report.findings.extend(_of_site(Site(repository, shown, options)))
+    shown = {name: subjects[name] for name in wanted}
+    site = list(_of_site(Site(repository, shown, options)))
+    report.findings.extend(
+        f for f in site if not f.model and (f.rule != table.NO_MODEL or not names)
+    )
     for name in wanted:
-        _of_model(subjects[name], report)
+        _of_model(subjects[name], [f for f in site if f.model == name], report)
         subjects[name].forget()
     return report
 
@@ -108,17 +110,24 @@ def models(repository: Path) -> list[ModelFolder]:
 
 def _of_site(site: Site) -> Iterator[Finding]:
     for rule, problem in _problems(site, table.SITE_RULES, site.repository):
-        yield _finding("", problem.path or site.repository, problem.line, rule, problem)
+        path = problem.path or site.repository
+        subject = next(
+            (s for s in site.subjects.values() if path.is_relative_to(s.folder.path)), None
+        )
+        line = _line(subject, problem) if subject else problem.line
+        yield _finding(subject.name if subject else "", path, line, rule, problem)
 
 
-def _of_model(subject: Subject, report: Report) -> None:
+def _of_model(subject: Subject, others: Sequence[Finding], report: Report) -> None:
+    """Add what is wrong with a model, those of the ``others`` included that it does not ignore."""
     path = subject.folder.config_path
     rules = (r for r in table.MODEL_RULES if not r.needs_config or subject.config_or_none)
     findings = [
         _finding(subject.name, problem.path or path, _line(subject, problem), rule, problem)
         for rule, problem in _problems(subject, rules, subject.folder.path)
     ]
-    standing, ignored, idle = ignores.divide(findings, ignores.of(subject))
+    found = sorted((*findings, *others), key=lambda finding: finding.rule)
+    standing, ignored, idle = ignores.divide(found, ignores.of(subject))
     report.findings.extend(standing)
     report.findings.extend(_about_ignore(subject, ignore) for ignore in idle)
     report.ignored.extend(ignored)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import math
 from collections.abc import Iterator, Sequence
 
@@ -21,6 +22,8 @@ def _tensors(subject: Subject) -> Iterator[tuple[str, ModelInput | ModelOutput]]
 
 def incomplete_tensor(subject: Subject) -> Iterator[Problem]:
     """A declared tensor lacks its type or shape."""
+    if _completes_tensors(subject):
+        return
     for field, tensor in _tensors(subject):
         if tensor.data_type == "TYPE_INVALID":
             yield Problem(
@@ -36,6 +39,19 @@ def incomplete_tensor(subject: Subject) -> Iterator[Problem]:
                 got="none",
                 fix="add dims; a scalar is dims: [ 1 ] with reshape: { shape: [ ] }",
             )
+
+
+def _completes_tensors(subject: Subject) -> bool:
+    """Tell whether the backend fills in parts of a tensor, which the others do not."""
+    name = subject.backend.name if subject.backend else subject.config.backend
+    if not name and not subject.config.platform and not subject.versions:
+        return True  # files that come later tell the backend
+    completes = "auto_complete_config"
+    return name == "tensorrt" or any(
+        isinstance(node, ast.FunctionDef) and node.name == completes
+        for _, tree in subject.trees()
+        for node in ast.walk(tree)
+    )
 
 
 def reshape_differs(subject: Subject) -> Iterator[Problem]:

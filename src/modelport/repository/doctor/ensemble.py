@@ -62,6 +62,8 @@ def absent_member_version(subject: Subject) -> Iterator[Problem]:
         member = subject.neighbours.get(step.model_name)
         if member is None or member.config_or_none is None or step.model_version == -1:
             continue
+        if not member.versions and step.model_version > 0:
+            continue  # the member's own finding
         if step.model_version not in member.served:
             yield Problem(
                 field=f"{field}.model_version",

@@ -18,7 +18,7 @@ from modelport.repository.doctor.subject import Subject
 
 # A `#` inside a string of the text format begins no comment.
 _STRING_OR_COMMENT = re.compile(r"\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*'|#[^\n]*")
-_IGNORE = re.compile(r"#\s*modelport:\s*ignore\b[ \t:]*(\S*)[ \t:,-]*(.*)")
+_IGNORE = re.compile(r"#\s*modelport:\s*ignore\b[ \t:]*(\w*)[ \t:,-]*(.*)")
 
 
 @dataclass(frozen=True)

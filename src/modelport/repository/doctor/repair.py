@@ -94,7 +94,19 @@ def splices(text: str, repairs: Sequence[Repair]) -> list[Splice]:
         elif isinstance(repair, DropComment):
             start = starts[repair.line - 1] + repair.column - 1
             made.add(_whole_line(text, start, _line_end(text, start)))
-    return sorted(made)
+    return _merged(sorted(made))
+
+
+def _merged(made: Sequence[Splice]) -> list[Splice]:
+    """Make one of deletions that share the space between them."""
+    merged: list[Splice] = []
+    for splice in made:
+        last = merged[-1] if merged else None
+        if last and splice.start <= last.end and not (last.text or splice.text):
+            merged[-1] = Splice(last.start, max(last.end, splice.end), "")
+        else:
+            merged.append(splice)
+    return merged
 
 
 def _dropped(

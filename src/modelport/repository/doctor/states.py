@@ -20,15 +20,15 @@ def wrong_pairs(subject: Subject) -> Iterator[Problem]:
     inputs = sorted(state.input_name for state in states)
     outputs = sorted(state.output_name for state in states)
     paired = dict(zip(inputs, outputs, strict=True))
-    for index, state in enumerate(states):
-        if paired[state.input_name] != state.output_name:
-            yield Problem(
-                field=f"sequence_batching.state[{index}].output_name",
-                expected=f"names that sort alike: {state.input_name!r} would get "
-                f"{paired[state.input_name]!r}",
-                got=f"{state.input_name!r} from {state.output_name!r}",
-                fix="name both ends alike, such as state_0_in and state_0_out",
-            )
+    wrong = [state for state in states if paired[state.input_name] != state.output_name]
+    if wrong:
+        yield Problem(
+            field=f"sequence_batching.state[{states.index(wrong[0])}].output_name",
+            expected=", ".join(f"{state.input_name} from {state.output_name}" for state in wrong),
+            got=", ".join(f"{s.input_name} from {paired[s.input_name]}" for s in wrong)
+            + " when sorted by name",
+            fix="name both ends so that they sort alike, such as state_0_in and state_0_out",
+        )
 
 
 def not_carried(subject: Subject) -> Iterator[Problem]:

@@ -17,6 +17,8 @@ from modelport.repository.doctor.rules import code, graphs, settings, site
 from modelport.repository.doctor.subject import Site, Subject
 
 CRASHED, BAD_IGNORE, IDLE_IGNORE = "MP001", "MP002", "MP003"
+NO_MODEL = "MP111"
+"""Is about the repository, so it is not shown to who asks for a model."""
 
 
 def _by_doctor(_: object) -> Iterator[Problem]:
