@@ -142,7 +142,7 @@ def measure_command(*arguments: str) -> tuple[float, float, float]:
 
 def measure_publication(repository: Path, versions: int, width: int, rounds: int) -> float:
     """Publish further versions of the first model; give the median in milliseconds."""
-    name = sorted(path.name for path in repository.iterdir() if path.is_dir())[0]
+    name = min(path.name for path in repository.iterdir() if path.is_dir())
     weights = network(width)
     took = []
     for version in range(versions + 1, versions + 1 + rounds):

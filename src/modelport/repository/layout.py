@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,28 +50,42 @@ class ModelFolder:
 
     def proven_versions(self) -> list[int]:
         """Versions that have a manifest, ascending."""
-        return [v for v in self.versions() if (self.version_dir(v) / MANIFEST).is_file()]
+        return [v for v in self.versions() if self.is_proven(v)]
+
+    def is_proven(self, version: int) -> bool:
+        """Tell whether a version has a manifest."""
+        return os.path.isfile(f"{self.path}/{version}/{MANIFEST}")  # noqa: PTH113 - asked often
 
     def manifest(self, version: int) -> Manifest:
         """Read one version's manifest; raises :class:`~modelport.errors.IntegrityError`."""
         return Manifest.read(self.version_dir(version))
 
-    def served_versions(self) -> list[int]:
-        """Versions that Triton would serve by the ``version_policy``, ascending."""
-        return served_by(self.config(), self.versions())
+    def config_of(self, version: int) -> ModelConfig:
+        """Read how a version was proven, whichever versions serve.
 
+        Versions of before Modelport kept that have no config.pbtxt of their own: they ran as the
+        model's says.
+        """
+        own = self.version_dir(version) / CONFIG
+        config = pbtxt.read(own) if own.is_file() else self.config()
+        return dataclasses.replace(config, version_policy=None)
 
-def served_by(config: ModelConfig, versions: Sequence[int]) -> list[int]:
-    """Give those of the ``versions`` on disk, ascending, that a ``version_policy`` selects."""
-    policy = config.version_policy
-    if policy is not None and policy.all is not None:
-        return list(versions)
-    if policy is not None and policy.specific is not None:
-        return [v for v in versions if v in policy.specific.versions]
-    latest = policy.latest if policy is not None else None
-    # An empty `latest { }` means num_versions 0, and Triton then serves none.
-    count = 1 if latest is None else latest.num_versions
-    return list(versions[-count:]) if count else []
+    def served_versions(self, config: ModelConfig | None = None) -> list[int]:
+        """Versions that Triton would serve by the ``version_policy``, ascending.
+
+        Args:
+            config: taken instead of config.pbtxt.
+        """
+        policy = (config or self.config()).version_policy
+        versions = self.versions()
+        if policy is not None and policy.all is not None:
+            return versions
+        if policy is not None and policy.specific is not None:
+            return [v for v in versions if v in policy.specific.versions]
+        latest = policy.latest if policy is not None else None
+        # An empty `latest { }` means num_versions 0, and Triton then serves none.
+        count = 1 if latest is None else latest.num_versions
+        return versions[-count:] if count else []
 
 
 @dataclass(frozen=True)

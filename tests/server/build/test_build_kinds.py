@@ -268,11 +268,9 @@ def test_own_data_takes_the_place_of_the_first_source(workplace: Workplace) -> N
     built = {b.model: b for b in workplace.build("kinds", data=own)}
     assert built["spell"].new
     assert not built["both"].new
-    assert (
-        json.loads((workplace.model("spell").version_dir(1) / "words.json").read_text())[3]
-        == "drei"
-    )
-    assert str(own) in workplace.model("spell").manifest(1).data[0].source
+    spell, version = workplace.model("spell"), built["spell"].version
+    assert json.loads((spell.version_dir(version) / "words.json").read_text())[3] == "drei"
+    assert str(own) in spell.manifest(version).data[0].source
     back = {b.model: b for b in workplace.build()}
     assert back["spell"].new, "without --data the builder file's own data counts again"
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
 
-from modelport.build import loader, sources
+from modelport.build import Dataset, loader, sources
 from modelport.client import Client
+from modelport.families import handwriting
 from modelport.repository import edits
 from modelport.repository.layout import Repository
 from modelport.repository.samples import FILE_NAME, Case, Samples
@@ -40,6 +39,25 @@ def client(server: Server, request: pytest.FixtureRequest) -> Iterator[Client]:
         yield connected
 
 
+@pytest.fixture(scope="module")
+def grpc(server: Server) -> Iterator[Client]:
+    """For tests that ask often: a law that is tried on many examples."""
+    with Client(server.endpoints.grpc) as connected:
+        yield connected
+
+
+@pytest.fixture(scope="session")
+def learned_from() -> Callable[[str, str], Dataset]:
+    """Read the data that a model of a builder file was trained and measured with."""
+
+    def read(builder: str, name: str) -> Dataset:
+        path = ROOT / "builders" / f"{builder}.py"
+        model = loader.load(path).model(name)
+        return model.data(*(sources.fetch(source, path).path for source in model.sources))
+
+    return read
+
+
 @pytest.fixture(scope="session")
 def cases(repository: Repository) -> dict[str, list[Case]]:
     """Requests of one item with their proven answers, by public model that answers once."""
@@ -55,15 +73,8 @@ def cases(repository: Repository) -> dict[str, list[Case]]:
 
 
 @pytest.fixture(scope="session")
-def digits() -> ModuleType:
-    """The builder file of the model ``digits``, as a module."""
-    network = loader.load(DIGITS).model("digits_cnn").network
-    return sys.modules[network.__module__]
-
-
-@pytest.fixture(scope="session")
-def unseen(digits: ModuleType) -> tuple[np.ndarray, np.ndarray]:
+def unseen() -> tuple[np.ndarray, np.ndarray]:
     """Handwriting that training never saw: uint8[item, 28, 28] ink on black, and its digits."""
-    mnist = sources.fetch(digits.MNIST_5K, DIGITS)
-    test = digits.drawings(mnist.path).test
+    [mnist] = loader.load(DIGITS).model("digits_cnn").sources
+    test = handwriting.drawings(sources.fetch(mnist, DIGITS).path).test
     return test.inputs["pixels"], test.targets

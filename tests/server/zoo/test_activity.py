@@ -6,13 +6,10 @@ import itertools
 import queue
 import re
 import shutil
-import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -21,28 +18,21 @@ import tritonclient.grpc
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modelport.build import Split, loader, sources
+from modelport.build import Dataset, Split
 from modelport.client import Client, InvalidInputError
 from modelport.errors import ClientError
 from modelport.repository.layout import Repository
 from modelport.runtime.server import Server
 from modelport.verify import in_process
 
-BUILDER = Path(__file__).parents[3] / "builders" / "activity.py"
+ACTIVITIES = ("Badminton", "Running", "Standing", "Walking")
 MANY = 2000
 TOLERANCE = {"rtol": 1e-4, "atol": 1e-5}  # that of the builder
 
 
 @pytest.fixture(scope="module")
-def builder() -> ModuleType:
-    network = loader.load(BUILDER).model("activity_lstm").network
-    return sys.modules[network.__module__]
-
-
-@pytest.fixture(scope="module")
-def test_half(builder: ModuleType) -> Split:
-    folder = sources.fetch(builder.BASIC_MOTIONS, BUILDER).path
-    return builder.dataset(folder).test
+def test_half(learned_from: Callable[[str, str], Dataset]) -> Split:
+    return learned_from("activity", "activity_lstm").test
 
 
 @pytest.fixture(scope="module")
@@ -64,11 +54,6 @@ def scores_of(network: Any, sequences: np.ndarray) -> np.ndarray:
     return in_process.run(network, {"frames": sequences, "h": nothing, "c": nothing})["scores"]
 
 
-@pytest.fixture(scope="module")
-def grpc(server: Server) -> Client:
-    return Client(server.endpoints.grpc)
-
-
 def in_requests(client: Client, sequence: np.ndarray, cuts: list[int]) -> dict[str, np.ndarray]:
     """Send the frames between the cuts as one request each; give the answers, joined."""
     edges = [0, *sorted(cuts), len(sequence)]
@@ -81,10 +66,8 @@ def in_requests(client: Client, sequence: np.ndarray, cuts: list[int]) -> dict[s
     return {name: np.concatenate([a[name] for a in answers], axis=1) for name in answers[0]}
 
 
-def test_activities_are_told_at_the_end(
-    client: Client, builder: ModuleType, test_half: Split
-) -> None:
-    wanted = np.array(builder.ACTIVITIES)[test_half.targets]
+def test_activities_are_told_at_the_end(client: Client, test_half: Split) -> None:
+    wanted = np.array(ACTIVITIES)[test_half.targets]
     told = [
         in_requests(client, frames, [50])["label"][0, -1].decode()
         for frames in test_half.inputs["frames"]
@@ -101,7 +84,6 @@ def test_activities_are_told_at_the_end(
 def test_a_sequence_may_be_cut_anywhere(
     grpc: Client,
     network: Any,
-    builder: ModuleType,
     frames: np.ndarray,
     which: int,
     length: int,
@@ -114,7 +96,7 @@ def test_a_sequence_may_be_cut_anywhere(
     np.testing.assert_allclose(answer["scores"], expected, **TOLERANCE)
     np.testing.assert_allclose(answer["probability"], expected.max(axis=-1), **TOLERANCE)
     chosen = answer["scores"].argmax(axis=-1)
-    assert answer["label"].astype(str).tolist() == np.array(builder.ACTIVITIES)[chosen].tolist()
+    assert answer["label"].astype(str).tolist() == np.array(ACTIVITIES)[chosen].tolist()
 
 
 def test_thousands_of_sequences_never_mix(server: Server, network: Any, frames: np.ndarray) -> None:

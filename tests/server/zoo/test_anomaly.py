@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
@@ -12,10 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from modelport.build import Split, loader, sources
+from modelport.build import Dataset, Split, loader
 from modelport.client import Client, InvalidInputError
 from modelport.errors import DataError
-from modelport.runtime.server import Server
 
 BUILDER = Path(__file__).parents[3] / "builders" / "anomaly.py"
 WINDOW = 32
@@ -23,25 +21,13 @@ LENGTH = 6301  # of the part that is held out
 
 
 @pytest.fixture(scope="module")
-def builder() -> ModuleType:
-    network = loader.load(BUILDER).model("anomaly_autoencoder").network
-    return sys.modules[network.__module__]
-
-
-@pytest.fixture(scope="module")
-def rest(builder: ModuleType) -> Split:
-    path = sources.fetch(builder.INTERNAL_BLEEDING, BUILDER).path
-    return builder.dataset(path).test
+def rest(learned_from: Callable[[str, str], Dataset]) -> Split:
+    return learned_from("anomaly", "anomaly_autoencoder").test
 
 
 @pytest.fixture(scope="module")
 def values(rest: Split) -> np.ndarray:
     return rest.inputs["value"]
-
-
-@pytest.fixture(scope="module")
-def grpc(server: Server) -> Client:
-    return Client(server.endpoints.grpc)
 
 
 @pytest.fixture(scope="module")
@@ -124,19 +110,29 @@ def test_the_shortest_series_is_answered(client: Client, values: np.ndarray) -> 
     assert not answer["anomalous"].any()
 
 
-def test_a_recording_must_begin_normal_and_long_enough(builder: ModuleType, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def read() -> Callable[[Path], Dataset]:
+    """What the builder takes a table of one's own with."""
+    return loader.load(BUILDER).model("anomaly_autoencoder").data
+
+
+def test_a_recording_must_begin_normal_and_long_enough(
+    read: Callable[[Path], Dataset], tmp_path: Path
+) -> None:
     table = tmp_path / "own.csv"
     lines = [f"{np.sin(i / 5):.4f},{int(i == 100)}" for i in range(2100)]
     table.write_text("value,is_anomaly\n" + "\n".join(lines))
     with pytest.raises(DataError, match="the first 336 points"):
-        builder.dataset(table)
+        read(table)
     table.write_text("value,is_anomaly\n" + "\n".join(lines[200:1200]))
     with pytest.raises(DataError, match="must be 320 or more"):
-        builder.dataset(table)
+        read(table)
 
 
-def test_columns_that_a_recording_lacks_are_named(builder: ModuleType, tmp_path: Path) -> None:
+def test_columns_that_a_recording_lacks_are_named(
+    read: Callable[[Path], Dataset], tmp_path: Path
+) -> None:
     table = tmp_path / "own.csv"
     table.write_text("time,value\n0,1.5\n")
     with pytest.raises(DataError, match="is_anomaly"):
-        builder.dataset(table)
+        read(table)

@@ -13,7 +13,7 @@ from modelport.repository import onnx_graph, pbtxt
 from modelport.repository.doctor.backends import Backend, backend_of
 from modelport.repository.doctor.hardware import Machine
 from modelport.repository.doctor.server_options import ServerOptions
-from modelport.repository.layout import ModelFolder, served_by
+from modelport.repository.layout import ModelFolder
 from modelport.repository.manifest import FILE_NAME as MANIFEST
 from modelport.repository.manifest import Manifest
 from modelport.repository.onnx_graph import OnnxGraph
@@ -84,7 +84,7 @@ class Subject:
     @cached_property
     def served(self) -> list[int]:
         """Versions on disk that the version policy selects."""
-        return served_by(self.config, self.versions)
+        return self.folder.served_versions(self.config)
 
     @cached_property
     def manifests(self) -> dict[int, Manifest | IntegrityError]:
