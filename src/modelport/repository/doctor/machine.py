@@ -26,6 +26,7 @@ def no_gpu(subject: Subject) -> Iterator[Problem]:
                 expected=f"{wanted} on this machine",
                 got=f"{subject.machine.gpus} visible GPUs",
                 fix="use KIND_AUTO (GPU where there is one, else CPU) or KIND_CPU",
+                severity="error" if any(gpu < 0 for gpu in group.gpus) else None,
             )
 
 

@@ -207,6 +207,9 @@ def _missing(subject: Subject) -> str:
         return "" if subject.folder.config_path.is_file() else "config.pbtxt"
     if not config.backend and not config.platform:
         return "backend"
+    types = [t.data_type for t in config.input] + [t.data_type for t in config.output]
+    if "TYPE_INVALID" in types:
+        return "data_type"
     return "" if config.input or config.batch_input else "input"
 
 

@@ -32,9 +32,13 @@ def wrong_pairs(subject: Subject) -> Iterator[Problem]:
 
 
 def not_carried(subject: Subject) -> Iterator[Problem]:
-    """The server that Modelport brings always hands the initial value to the model."""
-    if _states(subject):
-        python = subject.backend is not None and subject.backend.name == "python"
+    """The server that Modelport brings always hands the initial value to the model.
+
+    Other backends it does not have.
+    """
+    backend = subject.backend.name if subject.backend else ""
+    if _states(subject) and backend in ("python", "onnxruntime"):
+        python = backend == "python"
         yield Problem(
             field="sequence_batching.state",
             expected="state that the model keeps itself, by request.correlation_id()",

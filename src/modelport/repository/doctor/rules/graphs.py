@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from modelport.repository.doctor import ensemble, onnx, plans, states
+from modelport.repository.doctor import ensemble, onnx, plans, states, streams
 from modelport.repository.doctor.finding import Rule
 from modelport.repository.doctor.subject import Subject
 
@@ -118,5 +118,9 @@ RULES: tuple[Rule[Subject], ...] = (
          "the ensemble does not load",
          "map the tensors of the model, or remove the step",
          _GRAPH, ensemble.empty_map),
+    Rule("MP415", "error", "replies of two decoupled steps meet",
+         "the ensemble does not load: nothing says which replies belong together",
+         "let one step give all that is needed together, or call the models from Python",
+         "server: qa/L0_model_config, invalid_decoupled_branching", streams.mixed_streams),
 )
 # fmt: on
