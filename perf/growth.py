@@ -61,6 +61,7 @@ class Sample:
     doctor_mib: float
     publish_ms: float
     """Median of several versions, each staged, fsynced and renamed into place."""
+    publish_cpu_ms: float
 
 
 def network(width: int) -> bytes:
@@ -140,13 +141,15 @@ def measure_command(*arguments: str) -> tuple[float, float, float]:
     return took, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
 
 
-def measure_publication(repository: Path, versions: int, width: int, rounds: int) -> float:
-    """Publish further versions of the first model; give the median in milliseconds."""
+def measure_publication(
+    repository: Path, versions: int, width: int, rounds: int
+) -> tuple[float, float]:
+    """Publish further versions of the first model; give median milliseconds, and those of CPU."""
     name = min(path.name for path in repository.iterdir() if path.is_dir())
     weights = network(width)
-    took = []
+    took, worked = [], []
     for version in range(versions + 1, versions + 1 + rounds):
-        start = time.perf_counter()
+        start, begun = time.perf_counter(), time.process_time()
         stage = publish.new_stage(repository, name)
         write_version(stage / name / str(version), name, version, weights)
         config = configuration(name, width)
@@ -159,7 +162,8 @@ def measure_publication(repository: Path, versions: int, width: int, rounds: int
             publish.apply(repository, moves)
         publish.discard(repository, stage)
         took.append((time.perf_counter() - start) * 1000)
-    return statistics.median(took)
+        worked.append((time.process_time() - begun) * 1000)
+    return statistics.median(took), statistics.median(worked)
 
 
 def measured(models: int, versions: int, width: int, rounds: int) -> Sample:
@@ -169,8 +173,9 @@ def measured(models: int, versions: int, width: int, rounds: int) -> Sample:
         where = ("--repository", str(repository))
         listing = _best(lambda: measure_command("models", *where, "--json"), rounds)
         doctor = _best(lambda: measure_command("doctor", *where, "--json"), min(rounds, 2))
+        os.sync()  # else the first fsync would wait for all that was written above
         published = measure_publication(repository, versions, width, rounds * 3)
-        return Sample(models, versions, *listing[:2], *doctor, published)
+        return Sample(models, versions, *listing[:2], *doctor, *published)
 
 
 def _best(measure: Callable[[], tuple[float, float, float]], rounds: int) -> Sequence[float]:
@@ -193,7 +198,7 @@ def show(samples: Sequence[Sample]) -> None:
     console = Console(width=None if sys.stdout.isatty() else 140, highlight=False)
     table = Table()
     columns = ("models", "versions each", "models, s", "CPU s", "doctor, s", "CPU s",
-               "doctor, MiB", "publish, ms")  # fmt: skip
+               "doctor, MiB", "publish, ms", "CPU ms")  # fmt: skip
     for column in columns:
         table.add_column(column, justify="right")
     for sample in samples:

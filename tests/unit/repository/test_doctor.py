@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -49,6 +50,18 @@ def test_every_rule_about_text_files_has_its_broken_folder() -> None:
     assert {r.id for r in doctor.RULES if not r.id.startswith("MP3")} == (
         shown - {None}
     ) | elsewhere
+
+
+def test_the_doctor_runs_without_what_runs_networks() -> None:
+    program = (
+        "import sys; from pathlib import Path; from modelport.repository import doctor; "
+        f"doctor.check(Path({str(BROKEN / 'healthy_ensemble' / 'repository')!r})); "
+        "print(*({'torch', 'onnxruntime', 'onnx', 'sklearn', 'rich'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == []
 
 
 def test_rule_ids_are_unique_and_in_order() -> None:
