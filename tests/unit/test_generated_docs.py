@@ -52,10 +52,12 @@ def exit_codes() -> str:
 
 def rule_table() -> str:
     head = [
-        "| id | severity | what is wrong | why it matters | source |",
-        "| --- | --- | --- | --- | --- |",
+        "| id | severity | what is wrong | why it matters | how it is mended | source |",
+        "| --- | --- | --- | --- | --- | --- |",
     ]
-    rows = [f"| {r.id} | {r.severity} | {r.title} | {r.why} | {r.source} |" for r in RULES]
+    rows = [
+        f"| {r.id} | {r.severity} | {r.title} | {r.why} | {r.fix} | {r.source} |" for r in RULES
+    ]
     return "\n".join([*head, *rows]) + "\n"
 
 

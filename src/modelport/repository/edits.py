@@ -35,7 +35,7 @@ def write(path: Path, config: ModelConfig, *, builder: str) -> None:
     Raises:
         OSError: the disk refused; the old file is as it was.
     """
-    _replace(path, _sealed(config, builder))
+    replace(path, _sealed(config, builder))
 
 
 def builder_of(path: Path) -> str | None:
@@ -185,8 +185,12 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _replace(path: Path, text: str) -> None:
-    """Replace a file so that a crash leaves the old one or the new one."""
+def replace(path: Path, text: str) -> None:
+    """Replace a file so that a crash leaves the old one or the new one.
+
+    Raises:
+        OSError: the disk refused; the old file is as it was.
+    """
     descriptor, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
