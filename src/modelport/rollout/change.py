@@ -51,7 +51,7 @@ def target(repository: Repository, model: str, version: int) -> Target:
             version=version,
         )
     wanted = closure(repository, model, version)
-    while (other := _left_behind(repository, wanted)) is not None:
+    while (other := _another_user(repository, wanted)) is not None:
         wanted |= _fitting(repository, other, wanted)
     return _target(repository, wanted)
 
@@ -89,21 +89,21 @@ def _pinned(repository: Repository, change: Change) -> bool:
     return fixed and change.before == (change.after,)
 
 
-def _left_behind(repository: Repository, wanted: Mapping[str, int]) -> str | None:
-    """Name a model that would run a part in a version which it was not proven with."""
+def _another_user(repository: Repository, wanted: Mapping[str, int]) -> str | None:
+    """Name a model that runs a part of these too, and must go with it now and later."""
     for folder in repository.models():
         if folder.name in wanted:
             continue
         manifest = _served_manifest(folder)
-        if manifest and any(wanted.get(p, v) != v for p, v in manifest.parts.items()):
+        if manifest and manifest.parts.keys() & wanted.keys():
             return folder.name
     return None
 
 
 def _fitting(repository: Repository, model: str, wanted: Mapping[str, int]) -> dict[str, int]:
-    """Find the newest version of a model that was proven with the parts that are to serve."""
+    """Find a version that was proven with the parts that are to serve: best what serves, or new."""
     folder = repository.folder(model)
-    for version in reversed(folder.proven_versions()):
+    for version in (*serving(folder), *reversed(folder.proven_versions())):
         try:
             whole = closure(repository, model, version)
         except IntegrityError:

@@ -21,14 +21,18 @@ from modelport.errors import LoadError
 from modelport.repository.layout import Repository
 from modelport.rollout.change import Change, Target, serving
 from modelport.rollout.trial import only
+from modelport.runtime import proc
 from modelport.runtime.control import Control, Refused
 from modelport.runtime.grpc_control import GrpcControl
 from modelport.runtime.plan import called_by
+from modelport.runtime.process import stubs_of
 from modelport.runtime.servers import RunningServer
+from modelport.runtime.stubs import model_of
 from modelport.spec.config import ModelConfig, ModelVersionPolicy, SpecificVersions
 from modelport.spec.model import CALLS_PARAMETER
 
 LOAD_S = 60.0
+_POLL_S = 0.01
 Load = Callable[[str, ModelConfig], None]
 
 
@@ -148,10 +152,12 @@ def carry_out(server: RunningServer, target: Target, after: Mapping[str, ModelCo
     with _control(server) as control:
 
         def load(name: str, config: ModelConfig) -> None:
+            old = _stubs(server, target.repository, name) if called_by(config) else set()
             try:
                 control.load(name, timeout_s=LOAD_S, config=config)
             except Refused as refusal:
                 raise Refused(f"{name}: {refusal}") from refusal
+            _wait_for_end(old)
 
         try:
             work.forward(load)
@@ -164,6 +170,23 @@ def carry_out(server: RunningServer, target: Target, after: Mapping[str, ModelCo
                 log=server.log,
             ) from refusal
     return time.monotonic() - start
+
+
+def _stubs(server: RunningServer, repository: Repository, name: str) -> set[int]:
+    """Find the processes that run a Python model."""
+    folders = {str(repository.folder(name).path.resolve()): name}
+    return {p.pid for p in stubs_of(server.pid) if p.state != "Z" and model_of(p.pid, folders)}
+
+
+def _wait_for_end(pids: set[int]) -> None:
+    """Wait until the old instance of a model has answered what it had begun.
+
+    It may still call its parts, in the versions that it was bound to.
+    """
+    deadline = time.monotonic() + LOAD_S
+    while pids and time.monotonic() < deadline:
+        pids = {pid for pid in pids if (found := proc.process(pid)) and found.state != "Z"}
+        time.sleep(_POLL_S)
 
 
 def align(server: RunningServer, repository: Repository, names: Sequence[str]) -> None:
