@@ -15,6 +15,7 @@ the ``modelport`` command ends with::
     │   ├── ConfigError              21   mend config.pbtxt
     │   ├── IntegrityError           22   a published file is not what was proven
     │   ├── PublishError             23   the disk or another publisher is in the way
+    │   ├── SigningKeyError          26   give another key, or its passphrase
     │   └── UnhealthyRepositoryError  1   `modelport doctor` found something wrong
     ├── RuntimeFault                 30
     │   ├── ToolchainError           31   tritonserver or its environment is missing
@@ -145,6 +146,12 @@ class PublishError(RepositoryError):
     """A version could not be published; the repository is as it was."""
 
     exit_code = 23
+
+
+class SigningKeyError(RepositoryError):
+    """A key is missing, cannot be read, or is not of the kind that is asked for."""
+
+    exit_code = 26
 
 
 class UnhealthyRepositoryError(RepositoryError):

@@ -30,6 +30,9 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "card": ("modelport.cli.card", "Show what is known of a model, and how well.", "serve"),
     "serve": ("modelport.cli.serve", "Serve a model repository with tritonserver.", "serve"),
     "infer": ("modelport.cli.infer", "Send one request to a running server.", ""),
+    "keys": ("modelport.cli.keys", "Make key pairs to sign versions with.", "sign"),
+    "sign": ("modelport.cli.sign", "Sign versions, offline, with a private key.", "sign"),
+    "verify": ("modelport.cli.verify", "Check versions: digests and signatures.", "serve"),
     "doctor": ("modelport.cli.doctor", "Check a model repository without a server.", "serve"),
     "toolchain": ("modelport.cli.toolchain", "Show or fetch the tritonserver in use.", "serve"),
 }

@@ -56,7 +56,8 @@ class ModelFolder:
 
     def served_versions(self) -> list[int]:
         """Versions that Triton would serve by the ``version_policy``, ascending."""
-        policy = self.config().version_policy
+        # Where Triton completes the configuration, it has no policy.
+        policy = self.config().version_policy if self.config_path.is_file() else None
         versions = self.versions()
         if policy is not None and policy.all is not None:
             return versions
