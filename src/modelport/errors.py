@@ -15,6 +15,7 @@ the ``modelport`` command ends with::
     │   ├── ConfigError              21   mend config.pbtxt
     │   ├── IntegrityError           22   a published file is not what was proven
     │   ├── PublishError             23   the disk or another publisher is in the way
+    │   ├── PromotionError           24   the version must not serve as things are
     │   ├── SigningKeyError          26   give another key, or its passphrase
     │   └── UnhealthyRepositoryError  1   `modelport doctor` found something wrong
     ├── RuntimeFault                 30
@@ -146,6 +147,12 @@ class PublishError(RepositoryError):
     """A version could not be published; the repository is as it was."""
 
     exit_code = 23
+
+
+class PromotionError(RepositoryError):
+    """A version may not serve: worse than what serves, or not what was proven."""
+
+    exit_code = 24
 
 
 class SigningKeyError(RepositoryError):

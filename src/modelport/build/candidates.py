@@ -82,6 +82,7 @@ class Candidate:
             {
                 "config": repr(self.config),
                 "files": {name: digests.of_file(path) for name, path in self.files.items()},
+                "labels": self.labels(),
                 "cases": "" if self.model.kind == "onnx" else self.cases_key,
                 "library": provenance.used_by(code) if code else "",
                 "tolerance": asdict(self.model.tolerance),

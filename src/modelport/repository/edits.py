@@ -16,9 +16,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from modelport.errors import ConfigError
-from modelport.repository import pbtxt
+from modelport.repository import pbtxt, positions
 from modelport.repository.layout import ModelFolder
-from modelport.spec.config import ModelConfig
+from modelport.spec.config import ModelConfig, ModelVersionPolicy
 
 _SEAL = "# modelport: sha256:"
 _HEADER = "# Written by modelport from "
@@ -35,9 +35,7 @@ def write(path: Path, config: ModelConfig, *, builder: str) -> None:
     Raises:
         OSError: the disk refused; the old file is as it was.
     """
-    header = f"{_HEADER}{builder}; edit the builder, or keep hand edits with --keep-config.\n"
-    body = header + pbtxt.render(config)
-    _replace(path, f"{body}{_SEAL}{_digest(body)}\n")
+    _replace(path, _sealed(config, builder))
 
 
 def builder_of(path: Path) -> str | None:
@@ -98,6 +96,42 @@ def update(
     return True
 
 
+def with_version_policy(path: Path, policy: ModelVersionPolicy) -> str:
+    """Give the text of a config.pbtxt with another version policy, and all else as it is.
+
+    Raises:
+        ConfigError: it cannot be read, or does not parse.
+    """
+    text = pbtxt.read_text(path)
+    config = dataclasses.replace(pbtxt.parse(text, path=path), version_policy=policy)
+    builder = builder_of(path)
+    if builder is not None and not hand_edited(path):
+        return _sealed(config, builder)
+    alone = pbtxt.render(dataclasses.replace(ModelConfig(), version_policy=policy)).strip()
+    start, end = _block(text, "version_policy")
+    if start == end:
+        return f"{text.rstrip()}\n{alone}\n"
+    return text[:start] + alone + text[end:]
+
+
+def refuse_lost_edits(path: Path, proven: ModelConfig | None, config: ModelConfig) -> None:
+    """Refuse to put ``config`` in the place of a file that holds edits made by hand.
+
+    Args:
+        path: the config.pbtxt.
+        proven: what it said when the version was proven that serves now.
+        config: what it shall say.
+
+    Raises:
+        ConfigError: it was edited by hand since, and means neither of these.
+    """
+    if not path.is_file() or not hand_edited(path):
+        return
+    on_disk = dataclasses.replace(pbtxt.read(path), version_policy=None)
+    if on_disk not in (proven, dataclasses.replace(config, version_policy=None)):
+        raise _would_lose_edits(path, on_disk, config)
+
+
 def hand_edited(path: Path) -> bool:
     """Tell whether the file differs from what was written here, or was never written here.
 
@@ -124,6 +158,27 @@ def _would_lose_edits(path: Path, on_disk: ModelConfig, config: ModelConfig) -> 
         path=path,
         difference=difference,
     )
+
+
+def _sealed(config: ModelConfig, builder: str) -> str:
+    header = f"{_HEADER}{builder}; edit the builder, or keep hand edits with --keep-config.\n"
+    body = header + pbtxt.render(config)
+    return f"{body}{_SEAL}{_digest(body)}\n"
+
+
+def _block(text: str, field: str) -> tuple[int, int]:
+    """Find a field of messages at the top of a text; an empty span where there is none."""
+    found = positions.find(positions.locate(text), (field,))
+    if found is None:
+        return len(text), len(text)
+    lines = text.splitlines(keepends=True)
+    start = sum(map(len, lines[: found.line - 1])) + found.column - 1
+    depth = 0
+    for place in range(start, len(text)):
+        depth += (text[place] in "{<") - (text[place] in "}>")
+        if text[place] in "}>" and depth == 0:
+            return start, place + 1
+    return start, len(text)
 
 
 def _digest(text: str) -> str:

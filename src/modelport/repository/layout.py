@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,10 +55,26 @@ class ModelFolder:
         """Read one version's manifest; raises :class:`~modelport.errors.IntegrityError`."""
         return Manifest.read(self.version_dir(version))
 
-    def served_versions(self) -> list[int]:
-        """Versions that Triton would serve by the ``version_policy``, ascending."""
+    def config_of(self, version: int) -> ModelConfig:
+        """Read how a version was proven, whichever versions serve.
+
+        Versions of before Modelport kept that have no config.pbtxt of their own: they ran as the
+        model's says.
+        """
+        own = self.version_dir(version) / CONFIG
+        config = pbtxt.read(own) if own.is_file() else self.config()
+        return dataclasses.replace(config, version_policy=None)
+
+    def served_versions(self, config: ModelConfig | None = None) -> list[int]:
+        """Versions that Triton would serve by the ``version_policy``, ascending.
+
+        Args:
+            config: taken instead of config.pbtxt.
+        """
+        if config is None and self.config_path.is_file():
+            config = self.config()
         # Where Triton completes the configuration, it has no policy.
-        policy = self.config().version_policy if self.config_path.is_file() else None
+        policy = config.version_policy if config is not None else None
         versions = self.versions()
         if policy is not None and policy.all is not None:
             return versions
