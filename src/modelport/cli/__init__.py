@@ -33,6 +33,8 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "keys": ("modelport.cli.keys", "Make key pairs to sign versions with.", "sign"),
     "sign": ("modelport.cli.sign", "Sign versions, offline, with a private key.", "sign"),
     "verify": ("modelport.cli.verify", "Check versions: digests and signatures.", "serve"),
+    "sbom": ("modelport.cli.sbom", "Write what a version is made of, as CycloneDX.", "serve"),
+    "rebuild": ("modelport.cli.rebuild", "Build a version again and compare.", "build"),
     "doctor": ("modelport.cli.doctor", "Check a model repository without a server.", "serve"),
     "toolchain": ("modelport.cli.toolchain", "Show or fetch the tritonserver in use.", "serve"),
 }

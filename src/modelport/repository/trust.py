@@ -146,7 +146,6 @@ def examine(
     Raises:
         MissingExtraError: the packages for signatures are not installed.
     """
-
     version_dir = folder.version_dir(version)
     manifest, state, file, problem = _manifest(folder, version)
     if manifest is not None:
