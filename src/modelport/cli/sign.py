@@ -10,7 +10,7 @@ import click
 from modelport.cli import options, versions_named
 from modelport.cli.keys import passphrase_of
 from modelport.cli.output import Output, pass_output
-from modelport.repository import signing
+from modelport.repository import keys, signing
 from modelport.repository.layout import Repository
 
 
@@ -40,18 +40,27 @@ def command(
     """Sign versions: one, all of a model, or all there are.
 
     A signature covers the manifest and every file that it lists. What this key signed before
-    stays as it is; a version that is not what its manifest says is not signed.
+    stays as it is; a version that is not what its manifest says is not signed, and nothing else
+    then either. Versions of an older Modelport, which hold no config.pbtxt, are left out.
     """
     chosen = versions_named.named(Repository(repository), name, version)
     passphrase = passphrase_of(private_key)
-    signed = signing.sign(repository, chosen, private_key, passphrase, dry_run=dry_run)
+    signed = signing.sign(
+        repository,
+        chosen,
+        private_key,
+        passphrase,
+        dry_run=dry_run,
+        leave_out=version is None,
+    )
     if as_json:
         out.json([asdict(one) for one in signed])
         return
-    done = "would be signed" if dry_run else "signed"
+    words = {"signed": "would be signed" if dry_run else "signed", "unchanged": "signed before"}
     rows = [
-        (one.model, one.version, f"{done} ({one.reason})" if one.new else "signed before")
+        (one.model, one.version, words.get(one.state, one.state), one.reason or None)
         for one in signed
     ]
-    out.table("", ("model", "version", ""), rows)
-    out.note("next: modelport verify --key " + str(private_key) + ".pub")
+    out.table("", ("model", "version", "", "why"), rows)
+    if not dry_run:
+        out.note(f"next: modelport verify --key {keys.public_path(private_key)}")

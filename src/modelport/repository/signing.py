@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from modelport.errors import IntegrityError, RepositoryError, SigningKeyError
 from modelport.repository import keys, publish, signature, trust
@@ -24,11 +24,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Signed:
-    """What became of one version: whether it was signed now, and why if it was signed before."""
+    """What became of one version.
+
+    Attributes:
+        state: ``signed`` now; ``unchanged``: this key has signed it before; ``left out``: it does
+            not hold what a signature must cover.
+        reason: why it is signed, or left out.
+    """
 
     model: str
     version: int
-    new: bool
+    state: Literal["signed", "unchanged", "left out"]
     reason: str = ""
 
 
@@ -39,6 +45,7 @@ def sign(
     passphrase: str | None = None,
     *,
     dry_run: bool = False,
+    leave_out: bool = False,
 ) -> list[Signed]:
     """Sign versions, all of them or none; those that this key has signed already stay as they are.
 
@@ -48,9 +55,11 @@ def sign(
         private_key: PEM file; its content goes to the signer and nowhere else.
         passphrase: of the key.
         dry_run: say what would be signed.
+        leave_out: pass over versions of before Modelport kept configurations in them.
 
     Raises:
         IntegrityError: a file of a version is not what its manifest says; nothing is signed.
+        RepositoryError: a version does not hold what decides how it is run; nothing is signed.
         SigningKeyError: the key cannot be used.
         PublishError: the disk stands in the way.
         MissingExtraError: the packages for signing are not installed.
@@ -59,11 +68,14 @@ def sign(
     _refuse_inside(repository, private_key)
     with tempfile.TemporaryDirectory() as folder:
         public = keys.public_half(private_key, passphrase, Path(folder))
-        found = [(model, version, _reason(model, version, public)) for model, version in versions]
-    new = [(model, version) for model, version, reason in found if reason]
+        found = [_decided(model, version, public) for model, version in versions]
+    if not leave_out:
+        for one in found:
+            _refuse_left_out(repository, one)
+    new = [pair for pair, one in zip(versions, found, strict=True) if one.state == "signed"]
     if new and not dry_run:
         _sign_all(repository, new, private_key, passphrase)
-    return [Signed(model.name, v, bool(reason), reason) for model, v, reason in found]
+    return found
 
 
 def _refuse_inside(repository: Path, private_key: Path) -> None:
@@ -76,27 +88,33 @@ def _refuse_inside(repository: Path, private_key: Path) -> None:
         )
 
 
-def _reason(folder: ModelFolder, version: int, public: PublicKey) -> str:
-    """Say why a version is to be signed; empty for one that this key has signed.
+def _decided(folder: ModelFolder, version: int, public: PublicKey) -> Signed:
+    """Say what is to become of a version.
 
     Raises:
         IntegrityError: it is not what was proven, or not what was signed before.
-        RepositoryError: it does not hold what decides how it is run.
     """
     found = trust.examine(folder, version, (public,), live=False)
     if found.state in {"altered", "unproven"}:
         trust.check(folder, version, (public,), live=False)
+    if found.state == "ok":
+        return Signed(folder.name, version, "unchanged")
     held = {entry.path for entry in folder.manifest(version).files}
     if folder.config_path.is_file() and CONFIG not in held:
+        problem = f"it holds no {CONFIG}, so a signature would not say how it is run"
+        return Signed(folder.name, version, "left out", problem)
+    return Signed(folder.name, version, "signed", found.problem)
+
+
+def _refuse_left_out(repository: Path, one: Signed) -> None:
+    if one.state == "left out":
         raise RepositoryError(
-            f"{folder.version_dir(version)}: it holds no {CONFIG}, so a signature would not say"
-            " how it is run",
+            f"{repository / one.model / str(one.version)}: {one.reason}",
             cause="an older Modelport published it",
-            next_step=f"modelport build {folder.name}, which publishes it anew",
-            model=folder.name,
-            version=version,
+            next_step=f"modelport build {one.model}, which publishes it anew",
+            model=one.model,
+            version=one.version,
         )
-    return "" if found.state == "ok" else found.problem
 
 
 def _sign_all(

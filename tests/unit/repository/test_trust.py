@@ -204,7 +204,7 @@ def test_unsigned_and_foreign_versions_are_told_apart(
 
 def test_signing_again_changes_nothing(repository: Path, net: ModelFolder, signer: Path) -> None:
     before = (net.path / "1" / SIGNATURE).read_bytes()
-    assert [one.new for one in signing.sign(repository, [(net, 1)], signer)] == [False]
+    assert [one.state for one in signing.sign(repository, [(net, 1)], signer)] == ["unchanged"]
     assert (net.path / "1" / SIGNATURE).read_bytes() == before
 
 
@@ -213,7 +213,7 @@ def test_a_new_key_takes_the_place_of_the_old(
 ) -> None:
     new = keys.generate(tmp_path / "new")
     signed = signing.sign(repository, [(net, 1)], tmp_path / "new")
-    assert signed[0].new
+    assert signed[0].state == "signed"
     assert "signed with the key" in signed[0].reason
     assert found(net, new) == ("ok", None)
 
@@ -249,7 +249,7 @@ def test_all_are_signed_or_none(repository: Path, signer: Path) -> None:
 def test_a_dry_run_signs_nothing(repository: Path, signer: Path) -> None:
     net = small_versions.model(repository, "net")
     signed = signing.sign(repository, [(net, 1)], signer, dry_run=True)
-    assert (signed[0].new, signed[0].reason) == (True, "nobody has signed it")
+    assert (signed[0].state, signed[0].reason) == ("signed", "nobody has signed it")
     assert not (net.path / "1" / SIGNATURE).exists()
 
 
@@ -262,6 +262,9 @@ def test_a_version_that_does_not_say_how_it_runs_is_not_signed(
     small_versions.manifest("net", 1, net.path / "1").write(net.path / "1")
     with pytest.raises(RepositoryError, match=r"holds no config\.pbtxt"):
         signing.sign(repository, [(net, 1)], signer)
+    (one,) = signing.sign(repository, [(net, 1)], signer, leave_out=True)
+    assert one.state == "left out"
+    assert not (net.path / "1" / SIGNATURE).exists()
 
 
 def test_the_tool_of_the_library_takes_the_signature(net: ModelFolder, public: PublicKey) -> None:
