@@ -100,14 +100,15 @@ class GrpcTransport:
         """
         responses = self._streams()(
             iter([_to_request(call, tensors, outputs)]),
-            # Else a refusal would come as text without a code.
-            metadata=(*(self._headers or {}).items(), ("triton_grpc_error", "true")),
+            # Without Triton's `triton_grpc_error`, which would give refusals a status code: streams
+            # that are refused side by side then end tritonserver (Signal 11; tried: 2.51.0).
+            metadata=tuple((self._headers or {}).items()),
             timeout=call.remaining_s(),
         )
         try:
             for response in responses:
                 if response.error_message:
-                    raise faults.from_server(call, "", response.error_message)
+                    raise faults.from_stream(call, response.error_message)
                 if response.infer_response.outputs:
                     yield _to_reply(call, InferResult(response.infer_response))
         except grpc.RpcError as error:
