@@ -17,7 +17,7 @@ from pathlib import Path
 
 from modelport.build import selection, steps
 from modelport.build.candidates import CODE
-from modelport.build.steps import Listener
+from modelport.build.steps import Listener, Progress, Report
 from modelport.errors import BuilderError, GateError, LoadError, RepositoryError
 from modelport.repository.build_environment import FILE_NAME as ENVIRONMENT
 from modelport.repository.build_environment import BuildEnvironment
@@ -112,11 +112,21 @@ def rebuild(
         from modelport.build.builder_file import build_file
 
         with steps.kept_in(place / "steps"):
-            build_file(builder, target, listener, keep_edits=False, data=data)
+            build_file(builder, target, _unpublished(listener), keep_edits=False, data=data)
         found = [_compared(target, manifest) for manifest in published.values()]
         if any(model.files for model in found):
             found = _asked(repository, target, published, found)
         return Rebuilt(found, list(_reasons(repository, target, published[name], found)))
+
+
+def _unpublished(listener: Listener) -> Listener:
+    """Keep quiet of the publication, which nobody will see."""
+
+    def heard(event: Report | Progress) -> None:
+        if event.step != "publish":
+            listener(event)
+
+    return heard
 
 
 @contextmanager
