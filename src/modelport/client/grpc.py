@@ -105,16 +105,20 @@ class GrpcTransport:
             metadata=tuple((self._headers or {}).items()),
             timeout=call.remaining_s(),
         )
+        refusal = ""
         try:
             for response in responses:
-                if response.error_message:
-                    raise faults.from_stream(call, response.error_message)
-                if response.infer_response.outputs:
+                # Read on to the end: a stream that is cancelled while it ends does the same.
+                refusal = refusal or response.error_message
+                if response.infer_response.outputs and not refusal:
                     yield _to_reply(call, InferResult(response.infer_response))
         except grpc.RpcError as error:
             raise _refusal(call, _as_triton(error)) from error
         finally:
-            responses.cancel()
+            if responses.is_active():
+                responses.cancel()
+        if refusal:
+            raise faults.from_stream(call, refusal)
 
     def _streams(self) -> Any:
         """Give the stub's streaming method.
