@@ -16,6 +16,7 @@ the ``modelport`` command ends with::
     │   ├── IntegrityError           22   a published file is not what was proven
     │   ├── PublishError             23   the disk or another publisher is in the way
     │   ├── PromotionError           24   the version must not serve as things are
+    │   ├── SigningKeyError          26   give another key, or its passphrase
     │   └── UnhealthyRepositoryError  1   `modelport doctor` found something wrong
     ├── RuntimeFault                 30
     │   ├── ToolchainError           31   tritonserver or its environment is missing
@@ -152,6 +153,12 @@ class PromotionError(RepositoryError):
     """A version may not serve: worse than what serves, or not what was proven."""
 
     exit_code = 24
+
+
+class SigningKeyError(RepositoryError):
+    """A key is missing, cannot be read, or is not of the kind that is asked for."""
+
+    exit_code = 26
 
 
 class UnhealthyRepositoryError(RepositoryError):

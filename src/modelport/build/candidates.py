@@ -15,6 +15,7 @@ from modelport.build import provenance
 from modelport.build.loader import Builder
 from modelport.errors import BuilderError, ConfigError, IntegrityError
 from modelport.repository import digests, edits, onnx_graph, pbtxt
+from modelport.repository.build_environment import FILE_NAME as ENVIRONMENT
 from modelport.repository.layout import CONFIG, ModelFolder, Repository
 from modelport.repository.manifest import (
     BuilderEntry,
@@ -149,6 +150,7 @@ class Candidate:
             (version_dir / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, version_dir / name)
         self.kept_cases().write(version_dir / SAMPLES)
+        provenance.environment().write(version_dir)
 
     def labels(self) -> dict[str, str]:
         """Label files of the model's folder: name to content, one class a line."""
@@ -219,7 +221,7 @@ class Candidate:
             latency=latency,
             files=[
                 FileEntry.of(version_dir / name, version_dir)
-                for name in sorted({*self.files, *self.labels(), CONFIG, SAMPLES})
+                for name in sorted({*self.files, *self.labels(), CONFIG, ENVIRONMENT, SAMPLES})
             ],
         )
 

@@ -34,6 +34,11 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "promote": ("modelport.cli.promote", "Have a version serve, if it may.", "serve"),
     "rollback": ("modelport.cli.rollback", "Have what served before serve again.", "serve"),
     "history": ("modelport.cli.history", "Show who had which version serve.", "serve"),
+    "keys": ("modelport.cli.keys", "Make key pairs to sign versions with.", "sign"),
+    "sign": ("modelport.cli.sign", "Sign versions, offline, with a private key.", "sign"),
+    "verify": ("modelport.cli.verify", "Check versions: digests and signatures.", "serve"),
+    "sbom": ("modelport.cli.sbom", "Write what a version is made of, as CycloneDX.", "serve"),
+    "rebuild": ("modelport.cli.rebuild", "Build a version again and compare.", "build"),
     "doctor": ("modelport.cli.doctor", "Check a model repository without a server.", "serve"),
     "toolchain": ("modelport.cli.toolchain", "Show or fetch the tritonserver in use.", "serve"),
 }

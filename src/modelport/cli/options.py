@@ -38,6 +38,14 @@ HOST = click.option("--host", default="127.0.0.1", show_default=True, help="Addr
 
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print one line of JSON.")
 
+PUBLIC_KEYS = click.option(
+    "--key",
+    "trusted",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="A public key that demands signatures, whatever modelport.toml says; may be repeated.",
+)
+
 JOBS = click.option(
     "--jobs",
     type=click.IntRange(1),

@@ -76,7 +76,10 @@ class ModelFolder:
         Args:
             config: taken instead of config.pbtxt.
         """
-        policy = (config or self.config()).version_policy
+        if config is None and self.config_path.is_file():
+            config = self.config()
+        # Where Triton completes the configuration, it has no policy.
+        policy = config.version_policy if config is not None else None
         versions = self.versions()
         if policy is not None and policy.all is not None:
             return versions

@@ -20,8 +20,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from modelport.errors import IntegrityError, PromotionError
-from modelport.repository import publish
+from modelport.errors import PromotionError
+from modelport.repository import publish, trust
 from modelport.repository.layout import Repository
 from modelport.repository.publish import Move
 from modelport.repository.settings import Settings
@@ -81,23 +81,16 @@ def check(repository: Repository, model: str, version: int, tell: Tell) -> Check
 
 
 def verify_files(target: Target) -> None:
-    """Compare every file of the versions that are to serve with its manifest.
+    """Hold the versions that are to serve against their manifests, and their signatures.
 
     Raises:
-        IntegrityError: one is missing or differs.
+        IntegrityError: a file is missing, differs or is in no manifest; or a version is not
+            signed and modelport.toml demands it.
     """
+    trusted = trust.demanded(target.repository.path)
     for name, version in sorted(target.versions.items()):
-        folder = target.repository.folder(name)
-        changed = folder.manifest(version).changed_files(folder.version_dir(version))
-        for path, problem in changed.items():
-            raise IntegrityError(
-                f"{folder.version_dir(version) / path}: {problem}",
-                cause="the file was changed after the version was proven",
-                next_step=f"modelport verify {name}, and build or pull the version again",
-                model=name,
-                version=version,
-                path=folder.version_dir(version) / path,
-            )
+        # It brings its own config.pbtxt and labels, so those that lie there now do not count.
+        trust.check(target.repository.folder(name), version, trusted, live=False)
 
 
 def promote(

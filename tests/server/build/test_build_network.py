@@ -136,7 +136,7 @@ def check_first_version(workplace: Workplace) -> None:
     assert {1, 2, 3, 64} <= set(served.batch_sizes)
     assert manifest.proof.in_process is not None
     assert {entry.path for entry in manifest.files} == {
-        "config.pbtxt", "model.onnx", "samples.json", "scores_labels.txt"
+        "config.pbtxt", "environment.json", "model.onnx", "samples.json", "scores_labels.txt"
     }  # fmt: skip
     assert manifest.changed_files(folder.version_dir(1)) == {}
     assert (folder.path / "scores_labels.txt").read_text() == "setosa\nversicolor\nvirginica\n"

@@ -54,6 +54,7 @@ def test_graphs_of_every_kind_are_served(workplace: Workplace) -> None:
     manifest = workplace.model("external").manifest(1)
     assert {entry.path for entry in manifest.files} == {
         "config.pbtxt",
+        "environment.json",
         "model.onnx",
         "samples.json",
         "weights.bin",
