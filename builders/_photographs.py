@@ -1,8 +1,8 @@
-"""Photographs, and how the models that look at them take theirs."""
+"""Photographs, as the models that look at them share them."""
 
 from __future__ import annotations
 
-from modelport.spec import Source, Tensor
+from modelport.spec import Source
 
 PHOTOGRAPHS = Source(
     package="scikit-image",
@@ -11,9 +11,4 @@ PHOTOGRAPHS = Source(
     member="skimage/data",
     licence="public domain and CC0 photographs, packaged by scikit-image, BSD-3-Clause",
     wheel="cp311-cp311-manylinux_2_17_x86_64",
-)
-
-IMAGE = (
-    Tensor("image", "BYTES", (1,), optional=True, doc="an image file's bytes, or its base64 text"),
-    Tensor("pixels", "UINT8", (-1, -1, 3), optional=True, doc="RGB [height, width, 3], any size"),
 )

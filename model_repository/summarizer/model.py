@@ -13,7 +13,7 @@ class TritonPythonModel:
     def initialize(self, args):
         """Read the tokenizer and the settings beside this file."""
         written = Seq2Seq.from_folder(version_folder(args), "summarizer", output="title")
-        self.answer = partial(written, call=bls.call)
+        self.answer = partial(written, call=bls.caller(args))
 
     def execute(self, requests):
         """Answer each request of a batch on its own."""

@@ -14,7 +14,7 @@ class TritonPythonModel:
     def initialize(self, args):
         """Read the tokenizer and the settings beside this file."""
         written = Seq2Seq.from_folder(version_folder(args), "summarizer", output="title")
-        answer = partial(written.stream, call=bls.call)
+        answer = partial(written.stream, call=bls.caller(args))
         self.streams = Streams(answer, parameters=generation.refuse_parameters)
 
     def execute(self, requests):

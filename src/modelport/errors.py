@@ -15,10 +15,12 @@ the ``modelport`` command ends with::
     │   ├── ConfigError              21   mend config.pbtxt
     │   ├── IntegrityError           22   a published file is not what was proven
     │   ├── PublishError             23   the disk or another publisher is in the way
+    │   ├── PromotionError           24   the version must not serve as things are
+    │   ├── SigningKeyError          26   give another key, or its passphrase
     │   ├── StoreError               27   the store lacks what is asked for, or fails
     │   │   ├── StoreUnreachableError 28   nobody answers there
     │   │   ├── StoreAccessError     29   give credentials, or the right to do it
-    │   │   └── StoreConflictError   24   it holds something else: pull, or publish a new version
+    │   │   └── StoreConflictError   25   it holds something else: pull, or publish a new version
     │   └── UnhealthyRepositoryError  1   `modelport doctor` found something wrong
     ├── RuntimeFault                 30
     │   ├── ToolchainError           31   tritonserver or its environment is missing
@@ -151,6 +153,18 @@ class PublishError(RepositoryError):
     exit_code = 23
 
 
+class PromotionError(RepositoryError):
+    """A version may not serve: worse than what serves, or not what was proven."""
+
+    exit_code = 24
+
+
+class SigningKeyError(RepositoryError):
+    """A key is missing, cannot be read, or is not of the kind that is asked for."""
+
+    exit_code = 26
+
+
 class StoreError(RepositoryError):
     """A store of versions lacks what is asked for, or did not do what was asked."""
 
@@ -172,7 +186,7 @@ class StoreAccessError(StoreError):
 class StoreConflictError(StoreError):
     """A store and a repository hold different things under one name; nothing was overwritten."""
 
-    exit_code = 24
+    exit_code = 25
 
 
 class UnhealthyRepositoryError(RepositoryError):

@@ -5,6 +5,7 @@ Run with MODELPORT_UPDATE_GOLDEN=1 (`make golden`) to write them anew.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ import click
 import pytest
 
 from modelport import cli, errors
+from modelport.repository import manifest_schema
 from modelport.repository.doctor import RULES
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -52,10 +54,12 @@ def exit_codes() -> str:
 
 def rule_table() -> str:
     head = [
-        "| id | severity | what is wrong | why it matters | source |",
-        "| --- | --- | --- | --- | --- |",
+        "| id | severity | what is wrong | why it matters | how it is mended | source |",
+        "| --- | --- | --- | --- | --- | --- |",
     ]
-    rows = [f"| {r.id} | {r.severity} | {r.title} | {r.why} | {r.source} |" for r in RULES]
+    rows = [
+        f"| {r.id} | {r.severity} | {r.title} | {r.why} | {r.fix} | {r.source} |" for r in RULES
+    ]
     return "\n".join([*head, *rows]) + "\n"
 
 
@@ -80,3 +84,11 @@ def test_generated_part_is_up_to_date(document: str, part: str) -> None:
         path.write_text(before + begin + wanted + end + after)
         return
     assert current == wanted, "if the change is meant: make golden"
+
+
+def test_schema_of_the_manifest_is_up_to_date() -> None:
+    path = DOCS / "manifest.schema.json"
+    wanted = json.dumps(manifest_schema.schema(), indent=2) + "\n"
+    if os.environ.get("MODELPORT_UPDATE_GOLDEN"):
+        path.write_text(wanted)
+    assert path.read_text() == wanted, "if the change is meant: make golden"

@@ -29,9 +29,11 @@ LAYERS: Mapping[str, set[str]] = {
     "client": {"errors"},
     "verify": {"client", "repository", "spec", "errors"},
     "runtime": {"verify", "client", "repository", "serving", "spec", "errors"},
+    "rollout": {"runtime", "verify", "client", "repository", "spec", "errors"},
     "build": {"runtime", "verify", "client", "repository", "serving", "spec", "errors"},
     "families": {"build", "serving", "spec", "errors"},
-    "cli": {"build", "runtime", "verify", "client", "repository", "serving", "spec", "errors"},
+    "cli": {"rollout", "build", "runtime", "verify", "client", "repository", "serving", "spec"}
+    | {"errors"},
 }
 
 # What these may import beside the standard library and Modelport itself.

@@ -111,7 +111,7 @@ class _Work:
             model=model,
             config=config_of(model, self._repository, keep_edits=self._keep_edits),
             cases=Samples.read(cases.folder / "samples.json"),
-            cases_key=cases.key,
+            cases_digest=digests.of_file(cases.folder / "samples.json"),
             files=self._files(model, network),
             data=[file.entry for file in fetched],
             parts=[self._keys[name] for name in sorted(model.runs)],

@@ -15,6 +15,7 @@ from modelport.build import provenance
 from modelport.build.loader import Builder
 from modelport.errors import BuilderError, ConfigError, IntegrityError
 from modelport.repository import digests, edits, onnx_graph, pbtxt
+from modelport.repository.build_environment import FILE_NAME as ENVIRONMENT
 from modelport.repository.layout import CONFIG, ModelFolder, Repository
 from modelport.repository.manifest import (
     BuilderEntry,
@@ -62,7 +63,7 @@ class Candidate:
     model: Model
     config: ModelConfig
     cases: Samples
-    cases_key: str
+    cases_digest: str
     files: dict[str, Path]
     data: Sequence[DataEntry]
     parts: Sequence[str] = ()
@@ -82,7 +83,8 @@ class Candidate:
             {
                 "config": repr(self.config),
                 "files": {name: digests.of_file(path) for name, path in self.files.items()},
-                "cases": "" if self.model.kind == "onnx" else self.cases_key,
+                "labels": self.labels(),
+                "cases": "" if self.model.kind == "onnx" else self.cases_digest,
                 "library": provenance.used_by(code) if code else "",
                 "tolerance": asdict(self.model.tolerance),
                 "parts": list(self.parts),
@@ -148,6 +150,7 @@ class Candidate:
             (version_dir / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, version_dir / name)
         self.kept_cases().write(version_dir / SAMPLES)
+        provenance.environment().write(version_dir)
 
     def labels(self) -> dict[str, str]:
         """Label files of the model's folder: name to content, one class a line."""
@@ -218,7 +221,7 @@ class Candidate:
             latency=latency,
             files=[
                 FileEntry.of(version_dir / name, version_dir)
-                for name in sorted({*self.files, *self.labels(), CONFIG, SAMPLES})
+                for name in sorted({*self.files, *self.labels(), CONFIG, ENVIRONMENT, SAMPLES})
             ],
         )
 

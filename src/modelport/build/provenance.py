@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import os
+import platform
 import subprocess
 from collections.abc import Iterable
 from functools import cache
@@ -11,6 +13,7 @@ from pathlib import Path
 
 import modelport
 from modelport.repository import digests
+from modelport.repository.build_environment import BuildEnvironment
 
 _PACKAGE = Path(modelport.__file__).parent
 _BUILDERS_USE = ("modelport.families", "modelport.build", "modelport.serving")
@@ -77,6 +80,29 @@ def _version(package: str) -> str | None:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return None
+
+
+@cache
+def environment() -> BuildEnvironment:
+    """Describe this machine and everything that is installed for this Python."""
+    libc = "".join(platform.libc_ver())
+    found = {(d.metadata["Name"] or "").lower(): d.version for d in metadata.distributions()}
+    return BuildEnvironment(
+        python=platform.python_version(),
+        platform=f"{platform.system()} {platform.machine()} {libc}".strip(),
+        cpu=_cpu(),
+        cores=len(os.sched_getaffinity(0)),
+        packages={name: found[name] for name in sorted(found) if name},
+    )
+
+
+def _cpu() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.machine()
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.machine())
 
 
 def git_commit(file: Path) -> str | None:

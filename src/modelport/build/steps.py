@@ -6,7 +6,8 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,21 @@ class Done:
         return facts
 
 
+_own_folder: Path | None = None
+
+
+@contextmanager
+def kept_in(folder: Path) -> Iterator[None]:
+    """Keep the steps that are done meanwhile in a folder; what the cache holds does not count."""
+    global _own_folder
+    before, _own_folder = _own_folder, folder
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    finally:
+        _own_folder = before
+
+
 def run(
     name: str, inputs: Mapping[str, object], work: Callable[[Path], Mapping[str, object]]
 ) -> Done:
@@ -85,7 +101,7 @@ def run(
         BuildError: the cache cannot be written.
     """
     key = digests.of_value({"step": name, **inputs})
-    folder = cache.folder("steps") / f"{name}-{key[:24]}"
+    folder = (_own_folder or cache.folder("steps")) / f"{name}-{key[:24]}"
     start = time.monotonic()
     if folder.is_dir():
         os.utime(folder)

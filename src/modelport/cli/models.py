@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from modelport.cli.output import Output, pass_output
 from modelport.errors import IntegrityError, NotReadyError
 from modelport.repository.layout import ModelFolder, Repository
 from modelport.repository.manifest import Manifest
+from modelport.spec.config import ModelConfig
 
 
 @click.command(name="models")
@@ -26,8 +28,12 @@ def command(out: Output, repository: Path, builders: Path, memory: bool, as_json
         _show_memory(out, repository, as_json=as_json)
         return
     folders = Repository(repository).models()
-    parts = {name for folder in folders for name in _steps(folder)}
-    listed = [_describe(folder, folder.name in parts) for folder in folders]
+    configs = [folder.config() if folder.config_path.is_file() else None for folder in folders]
+    parts = {name for config in configs for name in _steps(config)}
+    listed = [
+        _describe(folder, config, folder.name in parts)
+        for folder, config in zip(folders, configs, strict=True)
+    ]
     # People look for what they can call first.
     listed.sort(key=lambda model: (not model["public"], model["name"]))
     if as_json:
@@ -75,28 +81,44 @@ def _mebibytes(size_bytes: int) -> str:
     return f"{size_bytes / 2**20:.1f} MiB"
 
 
-def _steps(folder: ModelFolder) -> list[str]:
-    scheduling = folder.config().ensemble_scheduling if folder.config_path.is_file() else None
+def _steps(config: ModelConfig | None) -> list[str]:
+    scheduling = config.ensemble_scheduling if config else None
     return [step.model_name for step in scheduling.step] if scheduling else []
 
 
-def _describe(folder: ModelFolder, is_part: bool) -> dict[str, Any]:
-    served = folder.served_versions() if folder.config_path.is_file() else []
+def _describe(folder: ModelFolder, config: ModelConfig | None, is_part: bool) -> dict[str, Any]:
+    versions = folder.versions()
+    served = folder.served_versions(config) if config else []
     manifest = _manifest(folder, served)
-    size = sum(f.stat().st_size for f in folder.path.rglob("*") if f.is_file())
     return {
         "name": folder.name,
         "public": manifest.public if manifest else not is_part,
-        "versions": folder.versions(),
-        "proven_versions": folder.proven_versions(),
+        "versions": versions,
+        "proven_versions": [v for v in versions if folder.is_proven(v)],
         "served_versions": served,
         "metrics": manifest.metrics.values if manifest and manifest.metrics else {},
         "gates": manifest.metrics.gates if manifest and manifest.metrics else {},
         "worst_parity": manifest.proof.through_server.worst_absolute if manifest else None,
         "precision": manifest.precision if manifest else None,
-        "size_bytes": size,
+        "size_bytes": _size_bytes(folder.path),
         "doc": manifest.doc if manifest else "",
     }
+
+
+def _size_bytes(folder: str | Path) -> int:
+    """Add up what the files of a folder take, by their sizes alone."""
+    with os.scandir(folder) as entries:
+        return sum(
+            _size_bytes(entry.path) if entry.is_dir(follow_symlinks=False) else _file_bytes(entry)
+            for entry in entries
+        )
+
+
+def _file_bytes(entry: os.DirEntry[str]) -> int:
+    try:
+        return entry.stat().st_size if entry.is_file() else 0
+    except OSError:  # gone meanwhile
+        return 0
 
 
 def _manifest(folder: ModelFolder, served: list[int]) -> Manifest | None:

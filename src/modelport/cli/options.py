@@ -26,9 +26,31 @@ BUILDERS = click.option(
     show_default=True,
     help="Folder of builder files, or one of them.",
 )
+DRY_RUN = click.option("--dry-run", is_flag=True, help="Say what would change; change nothing.")
+
+
+def complete_model(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
+    """Complete the name of a model for the shell; needs no more than the folder's names."""
+    repository = ctx.params.get("repository") or Path("model_repository")
+    try:
+        folders = sorted(entry.name for entry in repository.iterdir() if entry.is_dir())
+    except OSError:
+        return []
+    return [name for name in folders if name.startswith(incomplete) and name[0] != "."]
+
+
+MODEL = click.argument("model", metavar="NAME", shell_complete=complete_model)
 HOST = click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print one line of JSON.")
+
+PUBLIC_KEYS = click.option(
+    "--key",
+    "trusted",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="A public key that demands signatures, whatever modelport.toml says; may be repeated.",
+)
 
 JOBS = click.option(
     "--jobs",

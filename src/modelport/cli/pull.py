@@ -15,6 +15,7 @@ from modelport.cli.output import Output, pass_output
 @click.argument("names", nargs=-1, metavar="[NAME…]")
 @transfers.options("--from")
 @click.option("--served", is_flag=True, help="Only the versions that serve.")
+@options.PUBLIC_KEYS
 @options.REPOSITORY
 @options.AS_JSON
 @pass_output
@@ -23,6 +24,7 @@ def command(out: Output, /, names: tuple[str, ...], as_json: bool, **given: Any)
 
     Without names, all models; the parts of an ensemble come along. Every byte is digested
     and held against the manifests before anything becomes visible; then all of it does.
+    A server that runs here on the repository is told.
     """
     from modelport.repository.stores.pull import pull
 
@@ -33,8 +35,11 @@ def command(out: Output, /, names: tuple[str, ...], as_json: bool, **given: Any)
             names,
             served=given["served"],
             overwrite=given["overwrite"],
+            trusted=given["trusted"],
             dry_run=given["dry_run"],
             jobs=given["jobs"],
             on_progress=transfers.Bar(out, "pull"),
         )
     transfers.show(out, outcome, "from", as_json=as_json)
+    if not outcome.dry_run:
+        transfers.align(out, Path(given["repository"]))

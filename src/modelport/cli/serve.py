@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     help="Of tritonserver; default: in the cache.",
 )
 @click.option("--no-watchdog", is_flag=True, help="Do not send models their own samples.")
+@options.PUBLIC_KEYS
 @click.option("--skip-doctor", is_flag=True, help="Serve a repository with known errors.")
 @options.AS_JSON
 @pass_output
@@ -52,6 +53,7 @@ def command(out: Output, /, **given: Any) -> None:
         log_file=given["log_file"],
         doctor=not given["skip_doctor"],
         watchdog=not given["no_watchdog"],
+        trusted=given["trusted"],
     )
 
     def ready(server: Server) -> bool:

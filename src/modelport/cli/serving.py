@@ -24,7 +24,11 @@ _KILLED = 130
 
 @dataclass(frozen=True)
 class Service:
-    """What is served, and where; port 0 takes a free one."""
+    """What is served, and where; port 0 takes a free one.
+
+    Attributes:
+        trusted: public keys that demand signatures, beside what the repository demands.
+    """
 
     repository: Path
     names: Sequence[str] | None = None
@@ -36,6 +40,7 @@ class Service:
     log_file: Path | None = None
     doctor: bool = True
     watchdog: bool = True
+    trusted: Sequence[Path] = ()
 
 
 def serve(out: Output, service: Service, ready: Callable[[Server], bool]) -> None:
@@ -165,6 +170,18 @@ def examine(out: Output, repository: Path, names: Sequence[str] | None) -> None:
     )
 
 
+def admit(repository: Path, names: Sequence[str]) -> None:
+    """Refuse models that nobody signed, where the repository demands it.
+
+    Raises:
+        IntegrityError: a version that would serve is unsigned or altered.
+    """
+    from modelport.repository.layout import Repository
+    from modelport.runtime import admission
+
+    admission.check([Repository(repository).model(name) for name in names])
+
+
 def describe(finding: Finding) -> str:
     """Put a finding into one line."""
     field = f" {finding.field}:" if finding.field else ""
@@ -199,6 +216,7 @@ def start(out: Output, service: Service, *, growing: bool = False) -> Server:
         log_path=service.log_file,
         on_event=lambda event: show_event(out, event),
         response_cache=True if growing else None,
+        trusted=service.trusted,
     )
 
 

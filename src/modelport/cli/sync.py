@@ -21,6 +21,7 @@ from modelport.errors import ModelportError
 @click.option(
     "--every", type=click.FloatRange(min=0.1), metavar="SECONDS", help="Go on until Ctrl-C."
 )
+@options.PUBLIC_KEYS
 @options.REPOSITORY
 @options.AS_JSON
 @pass_output
@@ -28,7 +29,8 @@ def command(out: Output, /, every: float | None, as_json: bool, **given: Any) ->
     """Keep a repository equal to a store: its versions, and which of them serve.
 
     What was changed here since the last time stays, and is named, unless --overwrite is given.
-    With --every, an error is shown and the next round tries again.
+    A server that runs here on the repository is told. With --every, an error is shown and the
+    next round tries again.
     """
     if every is None:
         _once(out, as_json=as_json, **given)
@@ -57,9 +59,12 @@ def _once(out: Output, *, as_json: bool, quiet: bool = False, **given: Any) -> N
             served=given["served"],
             delete=given["delete"],
             overwrite=given["overwrite"],
+            trusted=given["trusted"],
             dry_run=given["dry_run"],
             jobs=given["jobs"],
             on_progress=transfers.Bar(out, "sync"),
         )
     if as_json or outcome.changes or not quiet:
         transfers.show(out, outcome, "from", as_json=as_json)
+    if not outcome.dry_run:
+        transfers.align(out, Path(given["repository"]))

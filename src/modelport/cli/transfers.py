@@ -15,6 +15,7 @@ from modelport.cli.output import Output
 if TYPE_CHECKING:
     from modelport.repository.stores import Store
     from modelport.repository.stores.work import Change, Outcome
+    from modelport.runtime.servers import RunningServer
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -108,6 +109,40 @@ def local(out: Output, place: str) -> Path:
         f" {traffic['bytes_received'] / 1e6:.1f} MB, into {repository}"
     )
     return repository
+
+
+def align(out: Output, repository: Path) -> None:
+    """Have servers that run here on the repository serve what its config.pbtxt files say.
+
+    Also what an earlier pull was killed before.
+
+    Raises:
+        LoadError: a server refused; the old version goes on serving.
+    """
+    from modelport.repository.layout import Repository
+    from modelport.rollout import switch
+    from modelport.runtime import servers
+
+    models = Repository(repository)
+    for server in servers.running(repository):
+        with _unless_gone(out, server):
+            behind = [
+                name
+                for name, versions in switch.served_by(server).items()
+                if models.folder(name).path.is_dir()
+                and models.folder(name).served_versions() != versions
+            ]
+            if behind:
+                switch.align(server, models, behind)
+                out.note(f"{server.endpoints.http}: switched {', '.join(behind)}")
+
+
+@contextmanager
+def _unless_gone(out: Output, server: RunningServer) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        out.note(f"warning: {server.endpoints.http} does not answer: {error}")
 
 
 class Bar:

@@ -190,6 +190,7 @@ class Opening:
     def _examined(self, family: Family) -> bool:
         try:
             serving.examine(self._out, self._repository.path, family.models)
+            serving.admit(self._repository.path, family.models)
         except ModelportError as error:
             self._fail(family, error)
             return False

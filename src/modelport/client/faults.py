@@ -281,6 +281,29 @@ def from_server(call: Call, code: str, message: str) -> ClientError:
     return _BY_CODE.get(code, server_fault)(call, message)
 
 
+# What a stream's refusal says where it is not the sender's to mend (tried: 2.51.0).
+_BY_STREAM_TEXT: tuple[tuple[str, str], ...] = (
+    ("unknown model", "NOT_FOUND"),
+    ("is not found", "NOT_FOUND"),
+    ("is not ready", "UNAVAILABLE"),
+    ("is not healthy", "INTERNAL"),
+    ("in the model's code", "INTERNAL"),
+    ("did not answer", "INTERNAL"),
+    ("cannot be called", "INTERNAL"),
+    ("Failed to process the request", "INTERNAL"),
+    ("Traceback", "INTERNAL"),
+)
+
+
+def from_stream(call: Call, message: str) -> ClientError:
+    """Make the error for a refusal inside a stream, which Triton gives without a code.
+
+    What is no known fault is taken for the model's refusal of the input.
+    """
+    codes = (code for text, code in _BY_STREAM_TEXT if text in message)
+    return from_server(call, next(codes, "INVALID_ARGUMENT"), message)
+
+
 def _line(message: str) -> str:
     """Keep the first line: the rest is a traceback of the server's."""
     line = message.strip().partition("\n")[0]

@@ -100,20 +100,25 @@ class GrpcTransport:
         """
         responses = self._streams()(
             iter([_to_request(call, tensors, outputs)]),
-            # Else a refusal would come as text without a code.
-            metadata=(*(self._headers or {}).items(), ("triton_grpc_error", "true")),
+            # Without Triton's `triton_grpc_error`, which would give refusals a status code: streams
+            # that are refused side by side then end tritonserver (Signal 11; tried: 2.51.0).
+            metadata=tuple((self._headers or {}).items()),
             timeout=call.remaining_s(),
         )
+        refusal = ""
         try:
             for response in responses:
-                if response.error_message:
-                    raise faults.from_server(call, "", response.error_message)
-                if response.infer_response.outputs:
+                # Read on to the end: a stream that is cancelled while it ends does the same.
+                refusal = refusal or response.error_message
+                if response.infer_response.outputs and not refusal:
                     yield _to_reply(call, InferResult(response.infer_response))
         except grpc.RpcError as error:
             raise _refusal(call, _as_triton(error)) from error
         finally:
-            responses.cancel()
+            if responses.is_active():
+                responses.cancel()
+        if refusal:
+            raise faults.from_stream(call, refusal)
 
     def _streams(self) -> Any:
         """Give the stub's streaming method.

@@ -213,6 +213,19 @@ def load(path: Path, *, classes: int) -> nn.Module:
     return network.eval()
 
 
+def pretrained(*, classes: int) -> Callable[..., nn.Module]:
+    """Make what a declaration takes as its ``network``: :func:`load` of its first source.
+
+    Args:
+        classes: how many the checkpoint must tell apart.
+    """
+
+    def network(weights: Path, *_: Path) -> nn.Module:
+        return load(weights, classes=classes)
+
+    return network
+
+
 def _state(path: Path) -> Mapping[str, torch.Tensor]:
     cause = "the file is damaged, or holds a whole pickled object instead of a state dict"
     try:

@@ -1,4 +1,4 @@
-"""Who rated what and when: reading ratings, holding the latest likes out, measuring top-k lists."""
+"""Who rated what and when: reading ratings, and holding the latest likes out."""
 
 from __future__ import annotations
 
@@ -13,13 +13,10 @@ from typing import TypeAlias
 import numpy as np
 
 from modelport.build import tables
-from modelport.build.evaluation import bootstrap_interval
 from modelport.errors import DataError
+from modelport.serving.recommendation import LIKED_FROM
 
 COLUMNS = {"user": str, "item": str, "rating": float, "timestamp": float}
-# A rating from here up is a like: the two best of the five stars.
-LIKED_FROM = 4.0
-TOP = 10
 # What MovieLens writes for a film without a genre.
 _NO_GENRE = "unknown"
 # "Misérables, Les" and "(Double Life of Veronique, The)": the article comes last in MovieLens.
@@ -231,93 +228,23 @@ class HeldOut:
         self.before_test = np.concatenate(before_test or none)
 
 
-def hold_out(path: Path) -> HeldOut:
+def hold_out(path: Path, *, count: int = 3) -> HeldOut:
     """Read ratings and cut them.
+
+    Args:
+        path: as :func:`read` takes it.
+        count: how many of a user's likes make each of the three parts of :class:`HeldOut`.
 
     Raises:
         DataError: as of :func:`read`, or nobody liked enough for something to be held out.
     """
-    held_out = HeldOut(read(path))
+    held_out = HeldOut(read(path), count)
     if not held_out.test:
         raise DataError(
-            f"{path}: no user has 9 likes (ratings of {LIKED_FROM:g} and more) or more:"
+            f"{path}: no user has {3 * count} likes (ratings of {LIKED_FROM:g} and more) or more:"
             " nothing can be held out to measure on",
             cause="there are too few ratings, or they are on another scale than 1 to 5",
             next_step="give more ratings, or bring them to the scale of 1 to 5",
             path=path,
         )
     return held_out
-
-
-def by_popularity(held_out: HeldOut) -> np.ndarray:
-    """Give to everyone the most rated items that they have not rated: int64[questions, 10]."""
-    counts = held_out.ratings.matrix(held_out.before_test).sum(axis=0)
-    return _best_unseen(held_out, np.tile(counts, (len(held_out.test), 1)))
-
-
-def by_cosine(held_out: HeldOut, *, memory: float = np.inf) -> np.ndarray:
-    """Give the items with the largest sum of cosines to what was rated: int64[questions, 10].
-
-    Args:
-        held_out: all ratings before the test make the similarities.
-        memory: a rating counts by ``exp(-age / memory)``, its age in ratings; all count
-            alike where it is infinite.
-    """
-    ratings = held_out.ratings
-    similarity = cosine(ratings.matrix(held_out.before_test))
-    np.fill_diagonal(similarity, 0)
-    weights = np.zeros((len(held_out.test), len(ratings.items)))
-    for row, question in zip(weights, held_out.test, strict=True):
-        ages = np.arange(len(question.history))[::-1]
-        row[ratings.item[question.history]] = np.exp(-ages / memory)
-    return _best_unseen(held_out, weights @ similarity)
-
-
-def _best_unseen(held_out: HeldOut, scores: np.ndarray) -> np.ndarray:
-    for row, question in zip(scores, held_out.test, strict=True):
-        row[held_out.ratings.item[question.history]] = -np.inf
-    return np.argsort(-scores, axis=1, kind="stable")[:, :TOP]
-
-
-def figures(held_out: HeldOut, lists: np.ndarray) -> dict[str, float]:
-    """Measure lists of ten on the test questions.
-
-    Args:
-        held_out: the questions, each with the likes to be found.
-        lists: int64[questions, 10], the best first, -1 for nothing.
-
-    Returns:
-        ``recall_at_10`` and ``ndcg_at_10`` (Järvelin & Kekäläinen 2002, gains 0 and 1) as
-        means over users, with 95 % bootstrap intervals over users (``…_low``, ``…_high``).
-    """
-    return _means(_each(held_out, lists), "_at_10")
-
-
-def lead(held_out: HeldOut, lists: np.ndarray, over: np.ndarray) -> dict[str, float]:
-    """Measure by how much ``lists`` are better than others, user by user.
-
-    Returns:
-        ``recall_lead`` and ``ndcg_lead`` with their intervals: the lead is no chance where
-        the interval lies above 0.
-    """
-    own, others = _each(held_out, lists), _each(held_out, over)
-    return _means({name: own[name] - others[name] for name in own}, "_lead")
-
-
-def _each(held_out: HeldOut, lists: np.ndarray) -> dict[str, np.ndarray]:
-    """Give recall and NDCG of each question."""
-    wanted = [held_out.ratings.item[question.wanted] for question in held_out.test]
-    hits = np.stack([np.isin(top, want) for top, want in zip(lists, wanted, strict=True)])
-    counts = np.array([len(want) for want in wanted])
-    discounts = 1 / np.log2(np.arange(2, TOP + 2))
-    ideal = np.cumsum(discounts)[np.minimum(counts, TOP) - 1]
-    return {"recall": hits.sum(axis=1) / counts, "ndcg": hits @ discounts / ideal}
-
-
-def _means(values: Mapping[str, np.ndarray], suffix: str) -> dict[str, float]:
-    found: dict[str, float] = {}
-    for name, each in values.items():
-        low, high = bootstrap_interval(each)
-        title = name + suffix
-        found |= {title: float(each.mean()), f"{title}_low": low, f"{title}_high": high}
-    return found

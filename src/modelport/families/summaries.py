@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -36,12 +36,12 @@ def first_words(dataset: Dataset) -> dict[str, float]:
     """Take a text's first words, as many as do best on the validation split.
 
     Args:
-        dataset: with ``text`` and ``title`` among its inputs, str[items, 1].
+        dataset: with ``text`` and ``reference`` among its inputs, str[items, 1].
     """
 
     def measured(split: Split, count: int) -> dict[str, float]:
-        texts, titles = split.inputs["text"].ravel(), split.inputs["title"].ravel()
-        return rouge([" ".join(text.split()[:count]) for text in texts], list(titles))
+        texts, references = (split.inputs[name].ravel() for name in ("text", "reference"))
+        return rouge([" ".join(text.split()[:count]) for text in texts], list(references))
 
     counts = range(1, _MOST_WORDS + 1)
     best = max(counts, key=lambda count: measured(dataset.validation, count)["rouge1"])
@@ -49,8 +49,21 @@ def first_words(dataset: Dataset) -> dict[str, float]:
 
 
 def most_frequent(dataset: Dataset) -> dict[str, float]:
-    """Answer every text with the most frequent title of the training split."""
-    titles = Counter(title.casefold() for title in dataset.train.inputs["title"].ravel())
-    answer, _ = titles.most_common(1)[0]
-    references = list(dataset.test.inputs["title"].ravel())
+    """Answer every text with the most frequent reference of the training split.
+
+    Args:
+        dataset: with ``reference`` among its inputs, str[items, 1].
+    """
+    counts = Counter(text.casefold() for text in dataset.train.inputs["reference"].ravel())
+    answer, _ = counts.most_common(1)[0]
+    references = list(dataset.test.inputs["reference"].ravel())
     return rouge([answer] * len(references), references)
+
+
+def baselines(kind: str) -> Mapping[str, Callable[[Dataset], dict[str, float]]]:
+    """Name the simple methods, as a declaration takes them.
+
+    Args:
+        kind: what the summaries are, such as ``title``.
+    """
+    return {"first words": first_words, f"most frequent {kind}": most_frequent}

@@ -1,8 +1,8 @@
-"""What builders of text models share: tokenizers, word vectors, and the simple methods to beat."""
+"""What builders of text models share: a tokenizer, vectors of words, a simple method to beat."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,8 +13,6 @@ from modelport.build.dataset import Dataset
 PADDING, UNKNOWN = "[PAD]", "[UNK]"
 # Further apart, words of a sentence say little about each other.
 _WINDOW = 5
-# Draws of the few examples: one draw is luck.
-_DRAWS = 20
 # Smooths the counts of rare contexts (Levy, Goldberg & Dagan 2015, TACL 3, section 3.2).
 _CONTEXT_POWER = 0.75
 
@@ -107,62 +105,3 @@ def tfidf_classifier(dataset: Dataset) -> dict[str, float]:
     pipeline.fit(dataset.train.inputs["text"].ravel(), dataset.train.targets)
     scores = pipeline.predict_proba(dataset.test.inputs["text"].ravel())
     return evaluation.classification(scores, dataset.test.targets)
-
-
-def tfidf_vectors(corpus: Iterable[str], *batches: Iterable[str]) -> list[np.ndarray]:
-    """Give unit vectors of texts, float64[texts, words], weighted by TF-IDF over ``corpus``."""
-    from sklearn.feature_extraction.text import TfidfVectorizer
-
-    vectorizer = TfidfVectorizer(sublinear_tf=True).fit(corpus)
-    return [vectorizer.transform(batch).toarray() for batch in batches]
-
-
-def recall_at(queries: np.ndarray, answers: np.ndarray, most: int) -> dict[str, float]:
-    """Say how often the right answer is among the nearest ones.
-
-    Args:
-        queries: unit vectors, float[pairs, size].
-        answers: unit vectors, of that shape: the answer to query i is answer i.
-        most: how many of the nearest count.
-
-    Returns:
-        ``recall_at_<most>``, ``recall_at_1`` and ``reciprocal_rank`` (the mean of 1/rank).
-    """
-    similarity = queries @ answers.T
-    right = np.diagonal(similarity)[:, np.newaxis]
-    # Ties count against the query: equal vectors must not look like a find.
-    ranks = (similarity >= right).sum(axis=1)
-    return {
-        f"recall_at_{most}": float((ranks <= most).mean()),
-        "recall_at_1": float((ranks == 1).mean()),
-        "reciprocal_rank": float((1 / ranks).mean()),
-    }
-
-
-def few_labels(vectors: np.ndarray, classes: np.ndarray, few: int) -> float:
-    """Say how well classes are told apart after a few labelled examples of each.
-
-    Logistic regression learns from ``few`` items a class and answers all others; the
-    figure is the share of right answers, averaged over classes and over 20 draws.
-
-    Args:
-        vectors: float[items, size].
-        classes: of each item; those with fewer than ``5 * few`` items are left out.
-        few: examples of each class.
-    """
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.metrics import balanced_accuracy_score
-
-    names, counts = np.unique(classes, return_counts=True)
-    names = names[counts >= 5 * few]
-    kept = np.isin(classes, names)
-    vectors, classes = vectors[kept], classes[kept]
-    random = np.random.default_rng(0)
-    shares = []
-    for _ in range(_DRAWS):
-        sides = (np.flatnonzero(classes == name) for name in names)
-        known = np.concatenate([random.choice(side, few, replace=False) for side in sides])
-        asked = np.setdiff1d(np.arange(len(classes)), known)
-        model = LogisticRegression(C=10, max_iter=1000).fit(vectors[known], classes[known])
-        shares.append(balanced_accuracy_score(classes[asked], model.predict(vectors[asked])))
-    return float(np.mean(shares))

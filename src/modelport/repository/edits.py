@@ -16,9 +16,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from modelport.errors import ConfigError
-from modelport.repository import pbtxt
+from modelport.repository import pbtxt, positions
 from modelport.repository.layout import ModelFolder
-from modelport.spec.config import ModelConfig
+from modelport.spec.config import ModelConfig, ModelVersionPolicy
 
 _SEAL = "# modelport: sha256:"
 _HEADER = "# Written by modelport from "
@@ -35,28 +35,16 @@ def write(path: Path, config: ModelConfig, *, builder: str) -> None:
     Raises:
         OSError: the disk refused; the old file is as it was.
     """
-    _replace(path, sealed(config, builder=builder))
-
-
-def sealed(config: ModelConfig, *, builder: str) -> str:
-    """Give the text of a config.pbtxt, with its header and digest."""
-    header = f"{_HEADER}{builder}; edit the builder, or keep hand edits with --keep-config.\n"
-    body = header + pbtxt.render(config)
-    return f"{body}{_SEAL}{_digest(body)}\n"
+    replace(path, _sealed(config, builder))
 
 
 def builder_of(path: Path) -> str | None:
     """Name the builder file that a config.pbtxt was written from; None for any other file."""
     try:
         with path.open(encoding="utf-8") as file:
-            return builder_of_text(file.readline())
+            first = file.readline()
     except (OSError, ValueError):
         return None
-
-
-def builder_of_text(text: str) -> str | None:
-    """Name the builder file that the text of a config.pbtxt was written from."""
-    first = text.partition("\n")[0]
     return first.removeprefix(_HEADER).partition(";")[0] if first.startswith(_HEADER) else None
 
 
@@ -108,18 +96,49 @@ def update(
     return True
 
 
+def with_version_policy(path: Path, policy: ModelVersionPolicy) -> str:
+    """Give the text of a config.pbtxt with another version policy, and all else as it is.
+
+    Raises:
+        ConfigError: it cannot be read, or does not parse.
+    """
+    text = pbtxt.read_text(path)
+    config = dataclasses.replace(pbtxt.parse(text, path=path), version_policy=policy)
+    builder = builder_of(path)
+    if builder is not None and not hand_edited(path):
+        return _sealed(config, builder)
+    alone = pbtxt.render(dataclasses.replace(ModelConfig(), version_policy=policy)).strip()
+    start, end = _block(text, "version_policy")
+    if start == end:
+        return f"{text.rstrip()}\n{alone}\n"
+    return text[:start] + alone + text[end:]
+
+
+def refuse_lost_edits(path: Path, proven: ModelConfig | None, config: ModelConfig) -> None:
+    """Refuse to put ``config`` in the place of a file that holds edits made by hand.
+
+    Args:
+        path: the config.pbtxt.
+        proven: what it said when the version was proven that serves now.
+        config: what it shall say.
+
+    Raises:
+        ConfigError: it was edited by hand since, and means neither of these.
+    """
+    if not path.is_file() or not hand_edited(path):
+        return
+    on_disk = dataclasses.replace(pbtxt.read(path), version_policy=None)
+    if on_disk not in (proven, dataclasses.replace(config, version_policy=None)):
+        raise _would_lose_edits(path, on_disk, config)
+
+
 def hand_edited(path: Path) -> bool:
     """Tell whether the file differs from what was written here, or was never written here.
 
     Raises:
         ConfigError: it cannot be read.
     """
-    return text_edited(pbtxt.read_text(path))
-
-
-def text_edited(text: str) -> bool:
-    """Tell the same of a text that is not on disk."""
-    body, seal, digest = text.rpartition(_SEAL)
+    body, seal, digest = pbtxt.read_text(path).rpartition(_SEAL)
     return not seal or digest.strip() != _digest(body)
 
 
@@ -141,12 +160,37 @@ def _would_lose_edits(path: Path, on_disk: ModelConfig, config: ModelConfig) -> 
     )
 
 
+def _sealed(config: ModelConfig, builder: str) -> str:
+    header = f"{_HEADER}{builder}; edit the builder, or keep hand edits with --keep-config.\n"
+    body = header + pbtxt.render(config)
+    return f"{body}{_SEAL}{_digest(body)}\n"
+
+
+def _block(text: str, field: str) -> tuple[int, int]:
+    """Find a field of messages at the top of a text; an empty span where there is none."""
+    found = positions.find(positions.locate(text), (field,))
+    if found is None:
+        return len(text), len(text)
+    lines = text.splitlines(keepends=True)
+    start = sum(map(len, lines[: found.line - 1])) + found.column - 1
+    depth = 0
+    for place in range(start, len(text)):
+        depth += (text[place] in "{<") - (text[place] in "}>")
+        if text[place] in "}>" and depth == 0:
+            return start, place + 1
+    return start, len(text)
+
+
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _replace(path: Path, text: str) -> None:
-    """Replace a file so that a crash leaves the old one or the new one."""
+def replace(path: Path, text: str) -> None:
+    """Replace a file so that a crash leaves the old one or the new one.
+
+    Raises:
+        OSError: the disk refused; the old file is as it was.
+    """
     descriptor, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:

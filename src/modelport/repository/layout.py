@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,9 +39,9 @@ class ModelFolder:
 
     def versions(self) -> list[int]:
         """Version folders on disk, ascending."""
-        folders = (entry for entry in self.path.iterdir() if entry.is_dir())
+        with os.scandir(self.path) as entries:
+            names = [entry.name for entry in entries if entry.is_dir()]
         # Triton too takes no folder with leading zeros, and no version 0.
-        names = (folder.name for folder in folders)
         return sorted(int(n) for n in names if n.isdecimal() and n == str(int(n)) and n != "0")
 
     def version_dir(self, version: int) -> Path:
@@ -48,15 +50,36 @@ class ModelFolder:
 
     def proven_versions(self) -> list[int]:
         """Versions that have a manifest, ascending."""
-        return [v for v in self.versions() if (self.version_dir(v) / MANIFEST).is_file()]
+        return [v for v in self.versions() if self.is_proven(v)]
+
+    def is_proven(self, version: int) -> bool:
+        """Tell whether a version has a manifest."""
+        return os.path.isfile(f"{self.path}/{version}/{MANIFEST}")  # noqa: PTH113 - asked often
 
     def manifest(self, version: int) -> Manifest:
         """Read one version's manifest; raises :class:`~modelport.errors.IntegrityError`."""
         return Manifest.read(self.version_dir(version))
 
-    def served_versions(self) -> list[int]:
-        """Versions that Triton would serve by the ``version_policy``, ascending."""
-        policy = self.config().version_policy
+    def config_of(self, version: int) -> ModelConfig:
+        """Read how a version was proven, whichever versions serve.
+
+        Versions of before Modelport kept that have no config.pbtxt of their own: they ran as the
+        model's says.
+        """
+        own = self.version_dir(version) / CONFIG
+        config = pbtxt.read(own) if own.is_file() else self.config()
+        return dataclasses.replace(config, version_policy=None)
+
+    def served_versions(self, config: ModelConfig | None = None) -> list[int]:
+        """Versions that Triton would serve by the ``version_policy``, ascending.
+
+        Args:
+            config: taken instead of config.pbtxt.
+        """
+        if config is None and self.config_path.is_file():
+            config = self.config()
+        # Where Triton completes the configuration, it has no policy.
+        policy = config.version_policy if config is not None else None
         versions = self.versions()
         if policy is not None and policy.all is not None:
             return versions
@@ -80,6 +103,14 @@ class Repository:
         Raises:
             RepositoryError: the repository itself is missing.
         """
+        return [folder for folder in self.folders() if _is_model(folder)]
+
+    def folders(self) -> list[ModelFolder]:
+        """Every folder that may be a model, by name, whatever it holds.
+
+        Raises:
+            RepositoryError: the repository itself is missing.
+        """
         if not self.path.is_dir():
             raise RepositoryError(
                 f"{self.path}: there is no such model repository",
@@ -87,8 +118,9 @@ class Repository:
                 next_step="modelport build all --repository " + str(self.path),
                 path=self.path,
             )
-        folders = (ModelFolder(p) for p in sorted(self.path.iterdir()) if p.is_dir())
-        return [f for f in folders if not f.name.startswith(".") and _is_model(f)]
+        with os.scandir(self.path) as entries:
+            names = sorted(e.name for e in entries if e.is_dir() and not e.name.startswith("."))
+        return [ModelFolder(self.path / name) for name in names]
 
     def folder(self, name: str) -> ModelFolder:
         """Folder of a model, whether it exists or not."""

@@ -8,10 +8,17 @@ taken for a proof.
 from __future__ import annotations
 
 from datetime import datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+)
 
 from modelport.errors import IntegrityError
 from modelport.repository import digests
@@ -19,6 +26,13 @@ from modelport.spec.model import Kind
 
 FILE_NAME = "manifest.json"
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+
+
+def _inside(path: str) -> str:
+    """Refuse a path that leaves the version folder: a manifest may come from anywhere."""
+    if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
+        raise ValueError(f"{path!r} leads out of the version folder")
+    return path
 
 
 class _Part(BaseModel):
@@ -29,7 +43,7 @@ class _Part(BaseModel):
 class FileEntry(_Part):
     """A file of the version, relative to its folder."""
 
-    path: str
+    path: Annotated[str, AfterValidator(_inside)]
     size_bytes: Annotated[int, Field(ge=0)]
     sha256: Sha256
 

@@ -40,6 +40,12 @@ DATA_TYPES: Mapping[str, DataType] = {
 # Domains of the standard operator set.
 _STANDARD = ("", "ai.onnx")
 
+# Operators of the standard set that draw at random.
+_RANDOM = frozenset(
+    ("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial",
+     "Bernoulli")
+)  # fmt: skip
+
 
 @dataclass(frozen=True)
 class OnnxTensor:
@@ -78,6 +84,8 @@ class OnnxGraph:
     external_files: tuple[ExternalFile, ...]
     opset: int
     """Version of the standard operator set; 0 where only custom operators are used."""
+    random_operators: tuple[str, ...] = ()
+    """Operators that draw anew with every run, such as RandomNormal."""
 
     def input(self, name: str) -> OnnxTensor | None:
         """Give the input of that name."""
@@ -105,10 +113,13 @@ def read(path: Path) -> OnnxGraph:
         inputs=tuple(_tensor(path, "input", value, defaults) for value in graph.input),
         outputs=tuple(_tensor(path, "output", value, set()) for value in graph.output),
         external_files=_external_files(model),
-        opset=max(
-            (o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=0
-        ),
+        opset=max((o.version for o in model.opset_import if o.domain in _STANDARD), default=0),
+        random_operators=tuple(sorted({node.op_type for node in graph.node if _draws(node)})),
     )
+
+
+def _draws(node: onnx.NodeProto) -> bool:
+    return node.op_type in _RANDOM and node.domain in _STANDARD
 
 
 def _load(path: Path) -> onnx.ModelProto:

@@ -7,8 +7,10 @@ of writing the text that Triton reads is read here too.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-from google.protobuf import text_format
+from google.protobuf import json_format, text_format
+from google.protobuf.message import Message
 from pydantic import ValidationError
 from tritonclient.grpc import model_config_pb2
 
@@ -17,7 +19,7 @@ from modelport.repository.config_complaints import syntax_error, value_error
 from modelport.repository.config_message import from_message, to_message
 from modelport.spec.config import ModelConfig
 
-__all__ = ["from_message", "parse", "read", "read_text", "render", "to_message"]
+__all__ = ["from_message", "parse", "plain", "read", "read_text", "render", "to_message"]
 
 
 def read(path: Path) -> ModelConfig:
@@ -60,15 +62,32 @@ def parse(text: str, *, path: Path | None = None) -> ModelConfig:
     Raises:
         ConfigError: with file, line, column, field, and near names of an unknown field.
     """
-    message = model_config_pb2.ModelConfig()
-    try:
-        text_format.Parse(text, message)
-    except text_format.ParseError as error:
-        raise syntax_error(text, error, path) from error
+    message = _message(text, path)
     try:
         return from_message(message)
     except ValidationError as error:
         raise value_error(text, error, path) from error
+
+
+def plain(path: Path) -> dict[str, Any]:
+    """Read what a config.pbtxt says as plain values, by the names of the fields.
+
+    Two files that mean the same give equal values, however they are written.
+
+    Raises:
+        ConfigError: it is missing, not UTF-8, or does not parse.
+    """
+    message = _message(read_text(path), path)
+    return json_format.MessageToDict(message, preserving_proto_field_name=True)
+
+
+def _message(text: str, path: Path | None) -> Message:
+    message: Message = model_config_pb2.ModelConfig()
+    try:
+        text_format.Parse(text, message)
+    except text_format.ParseError as error:
+        raise syntax_error(text, error, path) from error
+    return message
 
 
 def render(config: ModelConfig) -> str:

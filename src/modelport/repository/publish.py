@@ -51,11 +51,17 @@ def new_stage(repository: Path, label: str) -> Path:
     Raises:
         PublishError: the folder cannot be made, or lies on another file system.
     """
-    root = staging_root(repository)
     with explained(repository, "stage"):
         repository.mkdir(parents=True, exist_ok=True)
     # What a crash left half moved lies in a staging folder: finished before any is removed.
-    with locked(repository), explained(repository, "stage"):
+    with locked(repository):
+        return new_stage_locked(repository, label)
+
+
+def new_stage_locked(repository: Path, label: str) -> Path:
+    """Make a staging folder as :func:`new_stage` does; the caller holds the lock."""
+    root = staging_root(repository)
+    with explained(repository, "stage"):
         stage = root / f"{label}.{os.getpid()}.{uuid.uuid4().hex[:8]}"
         while not stage.is_dir():
             root.mkdir(exist_ok=True)
@@ -131,7 +137,7 @@ def apply(repository: Path, moves: list[Move]) -> None:
         record = [_relative(repository, move) for move in moves]
         partial = journal.with_suffix(".partial")
         try:
-            _write_synced(partial, json.dumps(record))
+            write_synced(partial, json.dumps(record))
         except OSError:
             partial.unlink(missing_ok=True)
             raise
@@ -255,7 +261,8 @@ def _alive(stage_name: str) -> bool:
     return pid.isdecimal() and Path(f"/proc/{pid}").exists()
 
 
-def _write_synced(path: Path, text: str) -> None:
+def write_synced(path: Path, text: str) -> None:
+    """Write a file, and return when it is on the disk."""
     with path.open("w", encoding="utf-8") as file:
         file.write(text)
         file.flush()

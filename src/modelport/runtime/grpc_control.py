@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from types import TracebackType
 
+from google.protobuf.json_format import MessageToJson
+
+from modelport.repository import pbtxt
 from modelport.runtime.control import KEY_HEADER, Refused
+from modelport.spec.config import ModelConfig
 
 
 class GrpcControl:
@@ -34,14 +38,23 @@ class GrpcControl:
     ) -> None:
         self._client.close()
 
-    def load(self, model: str, *, timeout_s: float) -> None:
+    def load(self, model: str, *, timeout_s: float, config: ModelConfig | None = None) -> None:
         """Load a model, or load it anew, and wait for it.
+
+        Args:
+            model: its name.
+            timeout_s: how long it may take.
+            config: taken instead of config.pbtxt. Triton keeps it for later loads that bring
+                none, so that who gives one once gives one always.
 
         Raises:
             Refused: it did not load in time; the message is the server's.
         """
+        text = MessageToJson(pbtxt.to_message(config)) if config else None
         try:
-            self._client.load_model(model, headers=self._headers, client_timeout=timeout_s)
+            self._client.load_model(
+                model, headers=self._headers, config=text, client_timeout=timeout_s
+            )
         except self._error as error:
             raise Refused(error.message()) from error
 

@@ -126,7 +126,12 @@ class ServerProcess:
 
     def stubs(self) -> list[proc.Process]:
         """List the python stubs, dead ones (state ``Z``) included."""
-        return [p for p in proc.processes() if p.parent == self.pid and p.name == STUB_NAME]
+        return stubs_of(self.pid)
+
+
+def stubs_of(pid: int) -> list[proc.Process]:
+    """List the python stubs of a tritonserver, dead ones (state ``Z``) included."""
+    return [p for p in proc.processes() if p.parent == pid and p.name == STUB_NAME]
 
 
 def new_shm_prefix() -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 
 from modelport.errors import LoadError
-from modelport.runtime import drain, logs, plan, proc, servers, startup
+from modelport.runtime import admission, drain, logs, plan, proc, servers, startup
 from modelport.runtime import toolchain as toolchains
 from modelport.runtime.control import KEY_HEADER, Refused
 from modelport.runtime.events import Event, Listener, ignore
@@ -48,6 +48,7 @@ class Server:
         self._listener = listener
         self._state_file: Path | None = None
         self._load_timeout_s = 60.0
+        self._trusted: tuple[Path, ...] = ()
         self.plan = order.plan
         self.stubs = Stubs(started.process, order.plan)
         self.endpoints = started.endpoints
@@ -71,6 +72,7 @@ class Server:
         toolchain: Toolchain | None = None,
         listed: bool = True,
         response_cache: bool | None = None,
+        trusted: Sequence[Path] = (),
     ) -> Server:
         """Start tritonserver and load models; returns when every model serves.
 
@@ -90,9 +92,13 @@ class Server:
             response_cache: None makes one if a model of the start asks for it. It cannot be
                 made later, and costs memory only as it fills; models that ask for it serve
                 without it too.
+            trusted: public keys; nothing is loaded that none of them signed, whatever the
+                repository demands. Empty for what its ``[trust]`` says.
 
         Raises:
             RepositoryError: the repository or a model is missing.
+            IntegrityError: signatures are demanded, and a version that would serve is unsigned
+                or altered; nothing was started.
             ToolchainError: there is no tritonserver.
             PortInUseError: somebody listens on a port that was asked for.
             ServerStartError: tritonserver ended or never answered.
@@ -106,9 +112,11 @@ class Server:
             "--grpc-port": grpc_port,
             "--metrics-port": metrics_port,
         }
+        planned = plan.make(repositories, models)
+        admission.check((model.folder for model in planned.models.values()), trusted)
         order = Order(
             repositories=repositories,
-            plan=plan.make(repositories, models),
+            plan=planned,
             host=host,
             wanted_ports=wanted,
             log_path=logs.usable(log_path) if log_path else logs.new_path(),
@@ -116,6 +124,7 @@ class Server:
             response_cache=response_cache,
         )
         server = cls(order, startup.start(order), listener)
+        server._trusted = tuple(trusted)
         try:
             server._load_all(load_timeout_s)
             if listed:
@@ -147,11 +156,13 @@ class Server:
 
         Raises:
             RepositoryError: a model is missing, or its config.pbtxt does not parse.
+            IntegrityError: signatures are demanded, and a version is unsigned or altered.
             ServerStartError: tritonserver ended meanwhile.
             LoadError: models did not load; those that did serve all the same.
         """
         wanted = plan.make(self._order.repositories, models)
         new = Plan({n: m for n, m in wanted.models.items() if n not in self.plan.models})
+        admission.check((model.folder for model in new.models.values()), self._trusted)
         self.stubs.know(new)
         with self._grpc_control() as control:
             loader = self._loader(on_event or self._listener, control)
@@ -164,8 +175,14 @@ class Server:
         self._raise_failures(loader)
 
     def load(self, name: str, *, timeout_s: float | None = None) -> None:
-        """Load a model, or load it anew after its files changed; raises LoadError."""
+        """Load a model, or load it anew after its files changed.
+
+        Raises:
+            IntegrityError: signatures are demanded, and a version is unsigned or altered.
+            LoadError: it did not load.
+        """
         timeout_s = timeout_s or self._load_timeout_s
+        admission.check_one(self._order.repositories, name, self._trusted)
         try:
             with self._grpc_control() as control:
                 control.load(name, timeout_s=timeout_s)

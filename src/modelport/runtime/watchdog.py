@@ -17,6 +17,7 @@ from modelport.client import Client
 from modelport.errors import (
     ClientError,
     ConnectionLostError,
+    IntegrityError,
     LoadError,
     ModelportError,
     OverloadedError,
@@ -161,7 +162,7 @@ class Watchdog:
         start = time.monotonic()
         try:
             self._server.reload(model.name)
-        except (LoadError, OSError) as error:
+        except (IntegrityError, LoadError, OSError) as error:
             what = error.what if isinstance(error, ModelportError) else str(error)
             self._tell("unhealed", model, f"{what}; next attempt in {pause_s:g} s at the earliest")
         else:

@@ -6,6 +6,7 @@ memory, and the callee's batching, cache and statistics count as for any client.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -14,14 +15,40 @@ import numpy as np
 from modelport.serving.python_model import BadItemError, CallError
 
 Call = Callable[[str, Mapping[str, np.ndarray]], dict[str, np.ndarray]]
+_NEWEST = -1
 
 
-def call(model: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def caller(args: Mapping[str, str]) -> Call:
+    """Give :func:`call`, which asks the versions that the model's configuration names.
+
+    The parameter ``calls`` holds the names of the models that it calls; while several of them
+    change together, a promotion writes ``name:version`` there, so that one answer is never
+    made by the parts of two.
+
+    Args:
+        args: what Triton hands to ``initialize``.
+    """
+    parameters = json.loads(args["model_config"]).get("parameters", {})
+    named = (
+        one.partition(":") for one in parameters.get("calls", {}).get("string_value", "").split()
+    )
+    versions = {name: int(version) for name, _, version in named if version}
+
+    def versioned(model: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return call(model, inputs, version=versions.get(model, _NEWEST))
+
+    return versioned
+
+
+def call(
+    model: str, inputs: Mapping[str, np.ndarray], *, version: int = _NEWEST
+) -> dict[str, np.ndarray]:
     """Ask a model of this server and wait for its answer.
 
     Args:
         model: its name.
         inputs: named arrays, the batch dimension first.
+        version: which one of those that serve; -1 for the newest.
 
     Returns:
         All its outputs by name.
@@ -36,6 +63,7 @@ def call(model: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     tensors = [pb_utils.Tensor(name, np.ascontiguousarray(a)) for name, a in inputs.items()]
     request = pb_utils.InferenceRequest(
         model_name=model,
+        model_version=version,
         inputs=tensors,
         requested_output_names=[],  # none named: Triton gives all
     )

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+# What builders write into a version folder for `from_folder`: a name of a class on each line.
+FILE_NAME = "labels.txt"
+
 
 @dataclass(frozen=True)
 class Softmax:
@@ -25,6 +28,11 @@ class Softmax:
     def from_file(cls, path: Path, *, scores: str = "logits") -> Softmax:
         """Read the labels from a file, one a line."""
         return cls(path.read_text(encoding="utf-8").splitlines(), scores)
+
+    @classmethod
+    def from_folder(cls, folder: Path, *, scores: str = "logits") -> Softmax:
+        """Read the labels from ``labels.txt`` in a version folder."""
+        return cls.from_file(folder / FILE_NAME, scores=scores)
 
     def __call__(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Answer a batch.
@@ -59,7 +67,7 @@ class Names:
     @classmethod
     def from_folder(cls, folder: Path) -> Names:
         """Read ``labels.txt``, one name a line, in a version folder."""
-        return cls((folder / "labels.txt").read_text(encoding="utf-8").splitlines())
+        return cls((folder / FILE_NAME).read_text(encoding="utf-8").splitlines())
 
     def __call__(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Answer a batch.

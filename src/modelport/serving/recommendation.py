@@ -138,11 +138,15 @@ class Recommender:
         self._retrieval, self._ranker = retrieval, ranker
 
     @classmethod
-    def from_folder(cls, folder: Path) -> Recommender:
-        """Read the tables that lie in a version's folder."""
-        return cls(
-            Items.from_file(folder / ITEMS_FILE), Histories.from_file(folder / HISTORIES_FILE)
-        )
+    def from_folder(cls, folder: Path, **networks: str) -> Recommender:
+        """Read the tables that lie in a version's folder.
+
+        Args:
+            folder: holds ``items.json`` and ``histories.npz``.
+            networks: ``retrieval`` and ``ranker``, where they have names of their own.
+        """
+        items = Items.from_file(folder / ITEMS_FILE)
+        return cls(items, Histories.from_file(folder / HISTORIES_FILE), **networks)
 
     def __call__(self, inputs: Arrays, call: Call) -> dict[str, np.ndarray]:
         """Answer a batch.

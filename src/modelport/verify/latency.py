@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from modelport.client import Client
 from modelport.repository.samples import Case, Samples
 from modelport.spec.model import Delivery
@@ -20,6 +22,7 @@ from modelport.verify import asking
 _MOST = 200
 _LEAST = 3
 _WARM = 2
+_RESAMPLES = 1000
 
 
 @dataclass(frozen=True)
@@ -147,3 +150,66 @@ def _worst_but_1_percent(times: Sequence[float]) -> float:
 
 def _milliseconds(seconds: float) -> float:
     return round(seconds * 1e3, 3)
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """How much slower one server answers than another, asked in turn.
+
+    Attributes:
+        before_ms: median of the one.
+        after_ms: median of the other.
+        ratio: of the medians.
+        low: of its 95 % bootstrap interval.
+        high: of that interval.
+    """
+
+    before_ms: float
+    after_ms: float
+    ratio: float
+    low: float
+    high: float
+
+
+def compare(
+    before: str, after: str, model: str, samples: Samples, *, limit_s: float = 2.0
+) -> Ratio:
+    """Ask the same model of two servers in turn, so that what else the machine does hits both.
+
+    Args:
+        before: URL of the one server.
+        after: URL of the other.
+        model: name of the model, served by both.
+        samples: its questions.
+        limit_s: about how long it may take.
+
+    Raises:
+        ClientError: a question is not answered.
+    """
+    cases = _single(samples)
+    times: tuple[list[float], list[float]] = ([], [])
+    with Client(before) as one, Client(after) as other:
+        answers = [_answers(client, model, cases, samples.delivery) for client in (one, other)]
+        for _ in range(_WARM):
+            for answer in answers:
+                next(answer)
+        end = time.monotonic() + limit_s
+        while len(times[0]) < _MOST and (time.monotonic() < end or len(times[0]) < _LEAST):
+            for found, answer in zip(times, answers, strict=True):
+                found.append(next(answer))
+    medians = [statistics.median(found) for found in times]
+    low, high = _interval(*times)
+    return Ratio(
+        _milliseconds(medians[0]), _milliseconds(medians[1]), medians[1] / medians[0], low, high
+    )
+
+
+def _interval(before: Sequence[float], after: Sequence[float]) -> tuple[float, float]:
+    """Give the 95 % bootstrap interval of the ratio of medians (Efron 1979)."""
+    random = np.random.default_rng(0)
+    drawn = [
+        np.median(random.choice(times, size=(_RESAMPLES, len(times))), axis=1)
+        for times in (before, after)
+    ]
+    low, high = np.quantile(drawn[1] / drawn[0], [0.025, 0.975])
+    return float(low), float(high)

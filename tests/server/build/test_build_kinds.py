@@ -225,7 +225,7 @@ def test_each_kind_is_built_proven_and_served(workplace: Workplace) -> None:
     spell = workplace.model("spell")
     assert (spell.version_dir(1) / "count.txt").read_text() == "3"
     assert {file.path for file in spell.manifest(1).files} == {
-        "config.pbtxt", "model.py", "words.json", "count.txt", "samples.json"
+        "config.pbtxt", "environment.json", "model.py", "words.json", "count.txt", "samples.json"
     }  # fmt: skip
 
     with Server.start(workplace.repository, models=["both", "spell", "count", "total"]) as server:

@@ -136,7 +136,7 @@ def check_first_version(workplace: Workplace) -> None:
     assert {1, 2, 3, 64} <= set(served.batch_sizes)
     assert manifest.proof.in_process is not None
     assert {entry.path for entry in manifest.files} == {
-        "config.pbtxt", "model.onnx", "samples.json", "scores_labels.txt"
+        "config.pbtxt", "environment.json", "model.onnx", "samples.json", "scores_labels.txt"
     }  # fmt: skip
     assert manifest.changed_files(folder.version_dir(1)) == {}
     assert (folder.path / "scores_labels.txt").read_text() == "setosa\nversicolor\nvirginica\n"
@@ -178,7 +178,7 @@ def test_up_asks_and_shows_the_answers(workplace: Workplace) -> None:
     assert len(answer["outputs"]["scores"]) == 3
     assert set(answer["latency_ms"]) == {"HTTP", "gRPC"}
     assert shown["endpoints"]["http"].startswith("http://127.0.0.1:")
-    assert "1 models proven: 1 built now, 0 unchanged" in done.stderr
+    assert "✓ tiny  1 model, 1 published" in done.stderr
 
 
 def test_labels_are_brought_up_to_date(workplace: Workplace) -> None:
@@ -190,9 +190,11 @@ def test_labels_are_brought_up_to_date(workplace: Workplace) -> None:
     assert not built.new
     assert workplace.content() == before
 
-    # Labels belong to no version: other names for the classes need no other weights.
+    # Other names for the classes are another answer, so they make a version, of the same weights.
     workplace.builder("tiny", TINY.replace('"setosa"', '"Iris setosa"'))
-    workplace.build()
+    (built,) = workplace.build()
+    assert built.version == 2
+    assert not any("train" in step for step in workplace.steps())
     labels = workplace.repository / "iris" / "scores_labels.txt"
     assert labels.read_text() == "Iris setosa\nversicolor\nvirginica\n"
 

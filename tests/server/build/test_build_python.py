@@ -106,6 +106,7 @@ def check_published(workplace: Workplace) -> None:
     assert (double.manifest(1).public, fourfold.manifest(1).public) == (False, True)
     assert {e.path for e in double.manifest(1).files} == {
         "config.pbtxt",
+        "environment.json",
         "model.py",
         "samples.json",
     }

@@ -53,6 +53,8 @@ def test_graphs_of_every_kind_are_served(workplace: Workplace) -> None:
     assert sizes == {"batching": 64, "fixed": 0, "external": 64}
     manifest = workplace.model("external").manifest(1)
     assert {entry.path for entry in manifest.files} == {
+        "config.pbtxt",
+        "environment.json",
         "model.onnx",
         "samples.json",
         "weights.bin",

@@ -165,6 +165,25 @@ def test_serve_takes_the_url_of_a_store(s3: S3, digits: Repository, tmp_path: Pa
     assert re.search(r"received \d+ files", said)
 
 
+def test_a_running_server_follows_the_store(s3: S3, tmp_path: Path) -> None:
+    """Promoted at home, pushed, synced: the server that runs on the folder switches."""
+    shelf, url, folder = Shelf(tmp_path / "home"), s3.url("follow"), tmp_path / "models"
+    shelf.publish("model", code=True)
+    push(shelf.path, opened(url))
+    command = [sys.executable, "-m", "modelport.cli", "sync", "--from", url, "--repository"]
+    subprocess.run([*command, str(folder)], check=True)
+    x = np.zeros((1, 2), dtype=np.float32)
+    with Server.start(folder) as server, Client(server.endpoints.grpc) as client:
+        assert client.infer("model", {"x": x})["y"][0, 0] == 1
+        shelf.publish("model", code=True)
+        push(shelf.path, opened(url))
+        done = subprocess.run([*command, str(folder)], capture_output=True, text=True, check=True)
+        assert "switched model" in done.stderr
+        assert client.infer("model", {"x": x})["y"][0, 0] == 2
+        again = subprocess.run([*command, str(folder)], capture_output=True, text=True, check=True)
+        assert "switched" not in again.stderr
+
+
 @pytest.mark.slow
 def test_triton_never_sees_half_a_version(s3: S3, tmp_path: Path) -> None:
     """Pushes of new versions are killed before every request; Triton loads what lies there then."""

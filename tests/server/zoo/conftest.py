@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
 
 from modelport.build import Dataset, loader, sources
 from modelport.client import Client
+from modelport.families import handwriting
 from modelport.repository import edits
 from modelport.repository.layout import Repository
 from modelport.repository.samples import FILE_NAME, Case, Samples
@@ -74,15 +73,8 @@ def cases(repository: Repository) -> dict[str, list[Case]]:
 
 
 @pytest.fixture(scope="session")
-def digits() -> ModuleType:
-    """The builder file of the model ``digits``, as a module."""
-    network = loader.load(DIGITS).model("digits_cnn").network
-    return sys.modules[network.__module__]
-
-
-@pytest.fixture(scope="session")
-def unseen(digits: ModuleType) -> tuple[np.ndarray, np.ndarray]:
+def unseen() -> tuple[np.ndarray, np.ndarray]:
     """Handwriting that training never saw: uint8[item, 28, 28] ink on black, and its digits."""
-    mnist = sources.fetch(digits.MNIST_5K, DIGITS)
-    test = digits.drawings(mnist.path).test
+    [mnist] = loader.load(DIGITS).model("digits_cnn").sources
+    test = handwriting.drawings(sources.fetch(mnist, DIGITS).path).test
     return test.inputs["pixels"], test.targets

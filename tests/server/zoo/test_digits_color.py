@@ -49,7 +49,7 @@ def builder() -> ModuleType:
 def pictures(builder: ModuleType) -> tuple[np.ndarray, np.ndarray]:
     """Digits that training never saw on photographs that it never saw, and what they are."""
     paths = [sources.fetch(source, BUILDER).path for source in builder.SOURCES]
-    test = builder.pictures(*paths).test
+    test = builder.drawn(*paths).test
     return test.inputs["pixels"], test.targets
 
 
@@ -86,23 +86,6 @@ def test_the_network_is_far_better_than_its_baseline(repository: Repository) -> 
 def test_no_photograph_is_in_two_splits(builder: ModuleType) -> None:
     names = (*builder.TRAIN, *builder.VALIDATION, *builder.TEST)
     assert len(set(names)) == len(names)
-
-
-def test_blending_can_be_undone(builder: ModuleType) -> None:
-    """MNIST-M's recipe: a patch where there is no ink, its negative where there is."""
-    paths = [sources.fetch(source, BUILDER).path for source in builder.SOURCES]
-    ink = np.zeros((1, 32, 32), np.uint8)
-    ink[0, 8:24, 14:18] = 255
-    drawn = builder.Split({"ink": ink}, np.array([1]))
-    photo = paths[1] / "chelsea.png"
-    blended = builder._blended(drawn, [photo], copies=1, seed=0).inputs["pixels"][0]
-    whole = np.asarray(Image.open(photo))
-    patch = np.where(ink[0, ..., np.newaxis] > 0, 255 - blended, blended)
-    windows = np.lib.stride_tricks.sliding_window_view(whole[:, :, 0], (32, 32))
-    places = np.argwhere((windows == patch[:, :, 0]).all(axis=(2, 3)))
-    assert len(places) == 1
-    [[top, left]] = places
-    np.testing.assert_array_equal(whole[top : top + 32, left : left + 32], patch)
 
 
 def test_a_batch_answers_each_picture_as_if_alone(

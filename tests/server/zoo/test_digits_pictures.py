@@ -10,7 +10,6 @@ import pytest
 from PIL import Image, ImageFilter
 
 from modelport.client import Client
-from modelport.runtime.server import Server
 
 COUNT = 250
 BATCH = 50
@@ -89,11 +88,6 @@ def accuracy(
     ]
     answered = np.concatenate([answer["label"][:, 0] for answer in labels]).astype(int)
     return float(np.mean(answered == unseen[1][chosen]))
-
-
-@pytest.fixture(scope="module")
-def grpc(server: Server) -> Client:
-    return Client(server.endpoints.grpc)
 
 
 @pytest.mark.parametrize("light", [False, True], ids=["dark-on-light", "light-on-dark"])

@@ -51,7 +51,7 @@ def minilm(builder: ModuleType) -> Path:
 
 @pytest.fixture(scope="module")
 def tokens(builder: ModuleType, minilm: Path) -> Tokens:
-    made: Tokens = builder.tokens(minilm)
+    made: Tokens = builder.TOKENIZER.tokens(minilm)
     return made
 
 

@@ -5,10 +5,8 @@ MovieLens is read here as the builder reads it; what is asked goes through the r
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
@@ -17,7 +15,7 @@ from hypothesis import strategies as st
 
 from modelport.build import loader, sources
 from modelport.client import Client, InvalidInputError
-from modelport.families import interactions
+from modelport.families import interactions, rankings, recommenders
 from modelport.families.interactions import HeldOut, Interactions
 from modelport.repository.layout import Repository
 from modelport.runtime.server import Server
@@ -32,14 +30,9 @@ SERVED = settings(
 
 
 @pytest.fixture(scope="module")
-def builder() -> ModuleType:
-    network = loader.load(BUILDER).model("recommender_retrieval").data
-    return sys.modules[network.__module__]
-
-
-@pytest.fixture(scope="module")
-def held_out(builder: ModuleType) -> HeldOut:
-    return HeldOut(interactions.read(sources.fetch(builder.MOVIELENS_100K, BUILDER).path))
+def held_out() -> HeldOut:
+    (source,) = loader.load(BUILDER).model("recommender").sources
+    return interactions.hold_out(sources.fetch(source, BUILDER).path)
 
 
 @pytest.fixture(scope="module")
@@ -65,19 +58,19 @@ def count(number: int, size: int = 1) -> np.ndarray:
 
 
 def test_the_server_finds_as_many_held_out_likes_as_the_manifest_says(
-    grpc: Client, builder: ModuleType, held_out: HeldOut, repository: Repository
+    grpc: Client, held_out: HeldOut, repository: Repository
 ) -> None:
     ratings = held_out.ratings
     place = {name.encode(): index for index, name in enumerate(ratings.items)}
     lists = []
     for start in range(0, len(held_out.test), 64):
-        asked = builder.asked(ratings, held_out.test[start : start + 64])
+        asked = recommenders.asked(ratings, held_out.test[start : start + 64])
         answer = grpc.infer("recommender", asked)["items"]
         lists += [[place[name] for name in row] for row in answer]
     folder = repository.model("recommender_retrieval")
     metrics = folder.manifest(folder.served_versions()[-1]).metrics
     assert metrics is not None
-    found = interactions.figures(held_out, np.array(lists))
+    found = rankings.figures(held_out, np.array(lists))
     # Two candidates of nearly one score may change places between torch and ONNX Runtime.
     assert found["recall_at_10"] == pytest.approx(metrics.values["recall_at_10"], abs=2e-3)
     assert found["ndcg_at_10"] == pytest.approx(metrics.values["ndcg_at_10"], abs=2e-3)

@@ -44,7 +44,7 @@ def table(builder: ModuleType) -> Path:
 @pytest.fixture(scope="module")
 def tokens(builder: ModuleType, table: Path) -> Tokens:
     """What training used, made anew from the data."""
-    made: Tokens = builder.tokens(table)
+    made: Tokens = builder.CORPUS.tokens(table)
     return made
 
 
@@ -68,7 +68,7 @@ def differences(got: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> 
 
 
 def test_reviews_that_training_never_saw(client: Client, builder: ModuleType, table: Path) -> None:
-    test = builder.reviews(table)[0].test
+    test = builder.CORPUS.read(table).split.test
     answer = ask(client, *test.inputs["text"][:64, 0])
     expected = [builder.LABELS[target].encode() for target in test.targets[:64]]
     right = [label == want for label, want in zip(answer["label"][:, 0], expected, strict=True)]
@@ -103,8 +103,8 @@ def test_a_text_of_another_kind_is_answered(client: Client, text: str) -> None:
     assert answer["label"].item() in (b"positive", b"negative")
 
 
-def test_of_a_very_long_text_the_first_words_count(client: Client, builder: ModuleType) -> None:
-    praise, blame = "wonderful " * builder.LONGEST, "terrible " * 10_000
+def test_of_a_very_long_text_the_first_words_count(client: Client, tokens: Tokens) -> None:
+    praise, blame = "wonderful " * tokens.tokenizer.truncation["max_length"], "terrible " * 10_000
     answer = ask(client, praise, praise + blame, blame)
     assert answer["label"].tolist() == [[b"positive"], [b"positive"], [b"negative"]]
     assert differences(rows(answer, 1), rows(answer, 0)) == ""
@@ -167,7 +167,8 @@ def test_the_server_tokenizes_as_training_did(
 
 
 def test_no_text_lies_on_both_sides_of_the_split(builder: ModuleType, table: Path) -> None:
-    split, others = builder.reviews(table)
+    found = builder.CORPUS.read(table)
+    split, others = found.split, found.others
     sides = [split.train.inputs["text"], split.validation.inputs["text"], split.test.inputs["text"]]
     texts = [{text.casefold() for text in side.ravel()} for side in (*sides, others)]
     assert sum(map(len, texts)) == len(set.union(*texts))
@@ -188,4 +189,4 @@ def test_data_of_ones_own_is_looked_at(
     table = tmp_path / "mine.csv"
     table.write_text("\n".join(lines) + "\n")
     with pytest.raises(DataError, match=words):
-        builder.reviews(table)
+        builder.CORPUS.read(table)

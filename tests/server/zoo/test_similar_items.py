@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +21,7 @@ BUILDER = Path(__file__).parents[3] / "builders" / "similar_items.py"
 
 @pytest.fixture(scope="module")
 def ratings() -> Interactions:
-    network = loader.load(BUILDER).model("similar_items_cosine").network
-    source = sys.modules[network.__module__].MOVIELENS_100K
+    (source,) = loader.load(BUILDER).model("similar_items").sources
     return interactions.read(sources.fetch(source, BUILDER).path)
 
 

@@ -32,15 +32,15 @@ LONG = 32  # the most tokens that a request may ask for
 
 @pytest.fixture(scope="module")
 def builder() -> ModuleType:
-    network = loader.load(BUILDER).model("summarizer_encoder").network
-    return sys.modules[network.__module__]
+    load = loader.load(BUILDER).model("summarizer").load
+    return sys.modules[load.__module__]
 
 
 @pytest.fixture(scope="module")
 def reviews(builder: ModuleType) -> list[str]:
     """Reviews that training never saw."""
     table = sources.fetch(builder.REVIEWS, BUILDER).path
-    return list(builder.reviews(table).test.inputs["text"].ravel())
+    return list(builder.LEARNED.pairs(table).test.inputs["text"].ravel())
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from modelport.client import Client
-from modelport.client.faults import Call, from_server
+from modelport.client.faults import Call, from_server, from_stream
 from modelport.errors import (
     ClientError,
     ConnectionLostError,
@@ -176,3 +176,20 @@ def _say(connection: socket.socket, words: bytes) -> None:
     connection.shutdown(socket.SHUT_WR)
     while connection.recv(65536):
         pass
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("item 0: the text is empty", InvalidInputError),
+        ("unexpected inference input 'y' for model 'm'", InvalidInputError),
+        ("Request for unknown model: 'm' is not found", ModelNotFoundError),
+        ("Request for unknown model: 'm' has no available versions", NotReadyError),
+        ("KeyError in the model's code", ServerFaultError),
+        ("Failed to process the request(s) for model 'm', message: boom", ServerFaultError),
+        ("Stub process 'm_0' is not healthy.", ServerFaultError),
+        ("Exceeds maximum queue size", OverloadedError),
+    ],
+)
+def test_a_refusal_inside_a_stream_is_told_by_its_words(text: str, kind: type) -> None:
+    assert type(from_stream(Call("grpc://h", 1.0, 0.0, model="m"), text)) is kind

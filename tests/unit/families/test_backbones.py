@@ -85,6 +85,12 @@ def test_a_saved_network_comes_back(tmp_path: Path, make: type[torch.nn.Module])
         torch.testing.assert_close(again(pixels), network(pixels), rtol=0, atol=0)
 
 
+def test_the_first_source_is_the_checkpoint(tmp_path: Path) -> None:
+    torch.save(backbones.ResNet18(3).state_dict(), tmp_path / "weights.pth")
+    network = backbones.pretrained(classes=3)(tmp_path / "weights.pth", tmp_path / "labels.txt")
+    assert isinstance(network, backbones.ResNet18)
+
+
 def test_resnet18_scales_pixels_as_its_training_did(resnet18: Path) -> None:
     """The mean and the deviation are those of pixels from 0 to 1, channel by channel."""
     network = backbones.load(resnet18, classes=1000)

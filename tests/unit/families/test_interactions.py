@@ -1,4 +1,4 @@
-"""Ratings: read from files of people, cut by time, measured against what was held out."""
+"""Ratings: read from files of people, and cut by time."""
 
 from __future__ import annotations
 
@@ -87,14 +87,6 @@ def test_cosine_is_that_of_scikit_learn(rated: np.ndarray) -> None:
     )
 
 
-@pytest.fixture
-def held_out(tmp_path: Path) -> HeldOut:
-    """User a has nine likes and bad ratings between, user b has too few."""
-    rows = [f"a,{n},{5 if n % 2 else 1},{n}" for n in range(1, 20)]
-    rows += [f"b,{n},5,{n}" for n in range(1, 5)]
-    return HeldOut(interactions.read(table(tmp_path, HEADER + "\n".join(rows) + "\n")))
-
-
 def test_the_latest_likes_are_held_out_and_histories_end_before_them(held_out: HeldOut) -> None:
     items = held_out.ratings.item + 1
     (validation,), (test,) = held_out.validation, held_out.test
@@ -107,28 +99,14 @@ def test_the_latest_likes_are_held_out_and_histories_end_before_them(held_out: H
     assert items[held_out.learned].tolist() == [*range(1, 9), *range(1, 5)]
 
 
-def test_figures_are_those_of_a_calculation_by_hand(held_out: HeldOut) -> None:
-    found = interactions.figures(held_out, np.array([[14, 0, 16, 1, 2, 3, 4, 5, 6, 7]]))
-    ideal = 1 + 1 / np.log2(3) + 1 / np.log2(4)
-    assert found["recall_at_10"] == pytest.approx(2 / 3)
-    assert found["ndcg_at_10"] == pytest.approx((1 + 1 / np.log2(4)) / ideal)
-    lead = interactions.lead(
-        held_out, np.full((1, 10), 14), np.array([[0, 1, 2, 3, 4, 5, 6, 7, 8, 9]])
-    )
-    assert lead["recall_lead"] > 0
-
-
-def test_simple_methods_never_name_what_was_rated(held_out: HeldOut) -> None:
-    history = set(held_out.ratings.item[held_out.test[0].history])
-    for lists in (
-        interactions.by_popularity(held_out),
-        interactions.by_cosine(held_out),
-        interactions.by_cosine(held_out, memory=3),
-    ):
-        unseen = len(held_out.ratings.items) - len(history)
-        assert not history & set(lists[0][:unseen])
-
-
 def test_ratings_of_which_nothing_can_be_held_out_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no user has 9 likes"):
         interactions.hold_out(table(tmp_path, HEADER + "a,1,5,4\nb,2,5,1\n"))
+
+
+def test_fewer_likes_can_be_held_out_of_those_who_liked_little(tmp_path: Path) -> None:
+    path = table(tmp_path, HEADER + "a,1,5,1\na,2,4,2\na,3,5,3\n")
+    (question,) = interactions.hold_out(path, count=1).test
+    assert (question.history.tolist(), question.wanted.tolist()) == ([0, 1], [2])
+    with pytest.raises(DataError, match="no user has 6 likes"):
+        interactions.hold_out(path, count=2)

@@ -1,4 +1,4 @@
-"""What builders of text models share: vectors of words, and figures with known values."""
+"""What builders of text models share: words and their vectors, and a simple classifier."""
 
 from __future__ import annotations
 
@@ -37,31 +37,6 @@ def test_a_word_seen_once_stays_unknown() -> None:
     assert tokenizer.token_to_id("zebra") is None
     assert tokenizer.encode("zebra").ids == [tokenizer.token_to_id(texts.UNKNOWN)] == [1]
     assert tokenizer.token_to_id(texts.PADDING) == 0
-
-
-def test_recall_of_a_known_order() -> None:
-    answers = np.eye(4)
-    queries = np.array([[1, 0, 0, 0], [0.9, 0.1, 0, 0], [0.5, 0.4, 0.3, 0], [0.4, 0.3, 0.2, 0.1]])
-    figures = texts.recall_at(queries, answers, 2)
-    assert figures == {
-        "recall_at_2": 0.5,
-        "recall_at_1": 0.25,
-        "reciprocal_rank": pytest.approx((1 + 1 / 2 + 1 / 3 + 1 / 4) / 4),
-    }
-
-
-def test_equal_vectors_are_no_find() -> None:
-    same = np.ones((5, 3))
-    assert texts.recall_at(same, same, 4)["recall_at_4"] == 0
-
-
-def test_few_labels_are_enough_where_classes_lie_apart_and_none_where_they_do_not() -> None:
-    random = np.random.default_rng(0)
-    classes = np.repeat(["red", "green", "rare"], [60, 60, 5])
-    apart = random.normal(size=(125, 6)) + 8 * (classes == "red")[:, np.newaxis]
-    assert texts.few_labels(apart, classes, 4) == pytest.approx(1, abs=0.02)
-    noise = random.normal(size=(125, 6))
-    assert texts.few_labels(noise, classes, 4) == pytest.approx(0.5, abs=0.1)
 
 
 def test_the_simple_classifier_reads_words() -> None:

@@ -133,9 +133,10 @@ def test_rouge_of_answers_that_differ_has_an_interval() -> None:
 def test_baselines_look_at_nothing_of_the_test_split_but_its_texts() -> None:
     texts = np.array([[f"good thing number {n} of many"] for n in range(40)], np.object_)
     titles = np.array([["good thing"] if n % 2 else ["Nice"] for n in range(40)], np.object_)
-    data = Dataset.split({"text": texts, "title": titles}, np.zeros(40, np.int64))
-    assert summaries.first_words(data)["words"] == 2
-    assert summaries.most_frequent(data)["rouge1"] in (
-        pytest.approx(np.mean([t == "Nice" for t in data.test.inputs["title"].ravel()])),
-        pytest.approx(np.mean([t != "Nice" for t in data.test.inputs["title"].ravel()])),
+    data = Dataset.split({"text": texts, "reference": titles}, np.zeros(40, np.int64))
+    simple = summaries.baselines("title")
+    assert simple["first words"](data)["words"] == 2
+    assert simple["most frequent title"](data)["rouge1"] in (
+        pytest.approx(np.mean([t == "Nice" for t in data.test.inputs["reference"].ravel()])),
+        pytest.approx(np.mean([t != "Nice" for t in data.test.inputs["reference"].ravel()])),
     )

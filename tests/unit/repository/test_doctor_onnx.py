@@ -78,14 +78,95 @@ def test_a_tensor_that_the_file_lacks(model: Path) -> None:
     assert findings[0].line == 4
 
 
+CARRIED = "# modelport: ignore MP219 it runs on servers that carry state over\n"
+
+
 def test_a_state_tensor_that_the_file_lacks(model: Path) -> None:
     state = (
         'sequence_batching { state { input_name: "x" output_name: "h" '
         "data_type: TYPE_FP32 dims: [ 4 ] } }\n"
     )
-    assert only(check(model, CONFIG.replace('input [ { name: "x"', 'input [ { name: "x"') + state))[
-        :2
-    ] == ("MP303", "sequence_batching.state[0].output_name")
+    assert only(check(model, CONFIG + CARRIED + state))[:2] == (
+        "MP303",
+        "sequence_batching.state[0].output_name",
+    )
+
+
+def test_a_state_of_another_type_than_the_file(model: Path) -> None:
+    edges = [onnx_files.tensor("x"), onnx_files.tensor("h")]
+    outputs = [onnx_files.tensor("y"), onnx_files.tensor("h_out")]
+    onnx_files.save(model / "1" / "model.onnx", edges, outputs)
+    state = (
+        'sequence_batching { state { input_name: "h" output_name: "h_out" '
+        "data_type: TYPE_FP16 dims: [ 4 ] } }\n"
+    )
+    found = check(model, CONFIG + CARRIED + state)
+    # Both ends of the state differ from the one type that is declared.
+    assert [(f.rule, f.field, f.got) for f in found] == [
+        ("MP312", "sequence_batching.state[0].data_type", "TYPE_FP16")
+    ] * 2
+    assert check(model, CONFIG + CARRIED + state.replace("FP16", "FP32")) == []
+
+
+def test_the_cache_of_a_network_that_draws(model: Path) -> None:
+    cached = CONFIG + "response_cache { enable: true }\n"
+    assert check(model, cached) == []
+    noise = helper.make_node("RandomNormalLike", ["x"], ["y"])
+    onnx_files.save(model / "1" / "model.onnx", nodes=[noise])
+    assert only(check(model, cached)) == (
+        "MP220",
+        "response_cache.enable",
+        "false, or a required seed among the inputs",
+        "true, and net draws in 1/model.onnx (RandomNormalLike)",
+    )
+
+
+def test_weights_outside_the_folder(model: Path) -> None:
+    weights = onnx_files.external("w", "../weights.bin", offset=0, length=32)
+    onnx_files.save(model / "1" / "model.onnx", initializers=[weights])
+    (model / "weights.bin").write_bytes(bytes(32))
+    assert only(check(model))[0::3] == ("MP309", "../weights.bin")
+
+
+PLAN = CONFIG.replace("onnxruntime", "tensorrt")
+
+
+def plan(path: Path, *version: int) -> None:
+    """Write the head of a plan, which is all that the doctor reads."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"ftrt" + bytes(20) + bytes(version) + bytes(100))
+
+
+def test_a_plan_of_another_tensorrt(model: Path) -> None:
+    (model / "config.pbtxt").write_text(PLAN)
+    plan(model / "1" / "model.plan", 10, 5, 0, 18)
+
+    def found(tensorrt: str | None) -> list[Finding]:
+        return doctor.check(model.parent, machine=Machine(cores=4, gpus=1, tensorrt=tensorrt))
+
+    assert found("10.5.1") == found(None) == []
+    assert only(found("10.16.0")) == (
+        "MP310",
+        "",
+        "a plan of TensorRT 10.16.0",
+        "one of TensorRT 10.5.0",
+    )
+    # One server loads all plans of a repository.
+    plan(model.parent / "newer" / "1" / "model.plan", 10, 16, 0, 1)
+    (model.parent / "newer" / "config.pbtxt").write_text(PLAN)
+    assert [(f.rule, f.model) for f in found(None)] == [("MP310", "net")]
+
+
+def test_a_plan_without_what_runs_without_a_gpu(model: Path) -> None:
+    plan(model / "1" / "model.plan", 10, 5, 0, 18)
+    assert check(model, PLAN) == []
+    (model / "1" / "model.onnx").unlink()
+    assert only(check(model, PLAN))[:3:2] == (
+        "MP311",
+        "model.onnx beside it, on a machine without a GPU",
+    )
+    (model / "1" / "model.plan").write_bytes(b"no plan")
+    assert {f.rule for f in check(model, PLAN)} == {"MP311"}
 
 
 def test_a_required_input_that_is_not_declared(model: Path) -> None:
@@ -253,3 +334,14 @@ def test_a_file_of_the_manifest_that_is_gone(model: Path, manifest: Path) -> Non
 def test_a_manifest_copied_from_another_version(model: Path, manifest: Path) -> None:
     (model / "1").rename(model / "2")
     assert only(check(model)) == ("MP603", "version", "net version 2", "net version 1")
+
+
+def test_sizes_alone_do_not_show_what_a_newer_file_holds(model: Path, manifest: Path) -> None:
+    data = bytearray((model / "1" / "model.onnx").read_bytes())
+    data[-1] ^= 1
+    (model / "1" / "model.onnx").write_bytes(data)
+    content = json.loads(manifest.read_text())
+    assert doctor.check(model.parent, machine=MACHINE, digest_files=False) == []
+    content["files"] = []
+    manifest.write_text(json.dumps(content))
+    assert only(doctor.check(model.parent, machine=MACHINE))[0] == "MP605"

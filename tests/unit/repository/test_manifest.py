@@ -7,6 +7,7 @@ import math
 from datetime import datetime, timezone
 from pathlib import Path
 
+import jsonschema
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -22,6 +23,9 @@ from modelport.repository.manifest import (
     Proof,
     ToleranceEntry,
 )
+
+ROOT = Path(__file__).parents[3]
+GOLDEN = ROOT / "tests" / "golden" / "manifest"
 
 
 def manifest(**changes: object) -> Manifest:
@@ -142,3 +146,41 @@ def test_a_changed_byte_is_found_by_content_only(version_dir: Path) -> None:
     read = Manifest.read(version_dir)
     assert read.changed_files(version_dir, content=False) == {}
     assert list(read.changed_files(version_dir)) == ["model.onnx"]
+
+
+# --- what others read ---------------------------------------------------------------
+
+
+def fits_schema(text: str) -> bool:
+    schema = json.loads((ROOT / "docs" / "manifest.schema.json").read_text())
+    return jsonschema.Draft202012Validator(schema).is_valid(json.loads(text))
+
+
+@pytest.mark.parametrize("path", sorted(GOLDEN.glob("*.json")), ids=lambda path: path.stem)
+def test_an_old_manifest_is_still_read(path: Path, tmp_path: Path) -> None:
+    """One of every state of the schema that a release wrote; none may ever be refused."""
+    (tmp_path / "manifest.json").write_text(path.read_text())
+    read = Manifest.read(tmp_path)
+    written = json.loads(path.read_text())
+    assert read.model == written["model"]
+    assert [entry.sha256 for entry in read.files] == [file["sha256"] for file in written["files"]]
+    assert fits_schema(path.read_text())
+
+
+def test_the_schema_says_what_is_read(version_dir: Path) -> None:
+    text = (version_dir / "manifest.json").read_text()
+    assert fits_schema(text)
+    for change in ({"sofware": "x"}, {"schema_version": 2}, {"version": 0}, {"build_key": "12"}):
+        assert not fits_schema(json.dumps(json.loads(text) | change)), change
+    undefined = Metrics(split="test", count=1, values={"auc": float("nan")})
+    manifest(metrics=undefined).write(version_dir)
+    assert fits_schema((version_dir / "manifest.json").read_text())
+
+
+@pytest.mark.parametrize("path", ["/etc/passwd", "../2/model.onnx", "a/../../b"])
+def test_a_file_outside_the_version_is_refused(version_dir: Path, path: str) -> None:
+    entry = {"path": path, "size_bytes": 1, "sha256": "0" * 64}
+    text = json.loads((version_dir / "manifest.json").read_text()) | {"files": [entry]}
+    (version_dir / "manifest.json").write_text(json.dumps(text))
+    with pytest.raises(IntegrityError, match="leads out of the version folder"):
+        Manifest.read(version_dir)

@@ -65,9 +65,10 @@ def test_the_first_of_equal_scores_wins() -> None:
 
 def test_labels_from_a_file(tmp_path: Path) -> None:
     (tmp_path / "labels.txt").write_text("nein\nvielleicht\nja, natürlich\n", encoding="utf-8")
-    softmax = Softmax.from_file(tmp_path / "labels.txt", scores="s")
-    answer = softmax({"s": np.array([[0, 0, 9]], np.float32)})
-    assert answer["label"][0, 0].decode() == "ja, natürlich"
+    by_file = Softmax.from_file(tmp_path / "labels.txt", scores="s")
+    for softmax in (by_file, Softmax.from_folder(tmp_path, scores="s")):
+        answer = softmax({"s": np.array([[0, 0, 9]], np.float32)})
+        assert answer["label"][0, 0].decode() == "ja, natürlich"
 
 
 def test_the_best_classes_get_their_names(tmp_path: Path) -> None:

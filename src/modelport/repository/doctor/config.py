@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import math
 from collections.abc import Iterator, Sequence
 
 from modelport.repository.doctor.finding import Problem
+from modelport.repository.doctor.repair import DropField, SetField
 from modelport.repository.doctor.subject import Subject
 from modelport.spec.config import ModelInput, ModelOutput, ModelQueuePolicy
 
@@ -20,6 +22,8 @@ def _tensors(subject: Subject) -> Iterator[tuple[str, ModelInput | ModelOutput]]
 
 def incomplete_tensor(subject: Subject) -> Iterator[Problem]:
     """A declared tensor lacks its type or shape."""
+    if _completes_tensors(subject):
+        return
     for field, tensor in _tensors(subject):
         if tensor.data_type == "TYPE_INVALID":
             yield Problem(
@@ -35,6 +39,19 @@ def incomplete_tensor(subject: Subject) -> Iterator[Problem]:
                 got="none",
                 fix="add dims; a scalar is dims: [ 1 ] with reshape: { shape: [ ] }",
             )
+
+
+def _completes_tensors(subject: Subject) -> bool:
+    """Tell whether the backend fills in parts of a tensor, which the others do not."""
+    name = subject.backend.name if subject.backend else subject.config.backend
+    if not name and not subject.config.platform and not subject.versions:
+        return True  # files that come later tell the backend
+    completes = "auto_complete_config"
+    return name == "tensorrt" or any(
+        isinstance(node, ast.FunctionDef) and node.name == completes
+        for _, tree in subject.trees()
+        for node in ast.walk(tree)
+    )
 
 
 def reshape_differs(subject: Subject) -> Iterator[Problem]:
@@ -102,6 +119,7 @@ def batching_without_batches(subject: Subject) -> Iterator[Problem]:
             expected="max_batch_size of 1 or more",
             got="max_batch_size 0",
             fix="set max_batch_size, or remove dynamic_batching",
+            repairs=(DropField("dynamic_batching"),),
         )
 
 
@@ -165,6 +183,7 @@ def uncacheable(subject: Subject) -> Iterator[Problem]:
             expected=f"false with {reason}",
             got="true",
             fix="remove response_cache",
+            repairs=(DropField("response_cache"),),
         )
 
 
@@ -180,6 +199,7 @@ def cached_refusals(subject: Subject) -> Iterator[Problem]:
             expected="false with backend python",
             got="true",
             fix="put the cache on an ensemble over it, which keeps answers only",
+            repairs=(DropField("response_cache"),),
         )
 
 
@@ -192,6 +212,7 @@ def idle_warmup(subject: Subject) -> Iterator[Problem]:
                 expected="1 or more",
                 got="0",
                 fix="set batch_size: 1",
+                repairs=(SetField(f"model_warmup[{index}].batch_size", "1"),),
             )
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from modelport.repository.doctor.finding import Problem
+from modelport.repository.doctor.repair import DropField, SetField
 from modelport.repository.doctor.subject import Subject
 from modelport.spec.config import EnsembleStep, ModelConfig, ModelInput, ModelOutput
 
@@ -61,6 +62,8 @@ def absent_member_version(subject: Subject) -> Iterator[Problem]:
         member = subject.neighbours.get(step.model_name)
         if member is None or member.config_or_none is None or step.model_version == -1:
             continue
+        if not member.versions and step.model_version > 0:
+            continue  # the member's own finding
         if step.model_version not in member.served:
             yield Problem(
                 field=f"{field}.model_version",
@@ -68,6 +71,9 @@ def absent_member_version(subject: Subject) -> Iterator[Problem]:
                 f"{', '.join(map(str, member.served)) or 'none does'}",
                 got=str(step.model_version) if step.model_version else "none, which means 0",
                 fix="use -1 for the newest, or promote that version",
+                repairs=(SetField(f"{field}.model_version", "-1"),)
+                if step.model_version == 0
+                else (),
             )
 
 
@@ -346,4 +352,5 @@ def not_for_ensembles(subject: Subject) -> Iterator[Problem]:
                 expected="none in an ensemble",
                 got=f"{name} is set",
                 fix="set it in the models of the ensemble",
+                repairs=(DropField(name),),
             )

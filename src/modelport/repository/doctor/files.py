@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from modelport.errors import IntegrityError
 from modelport.repository.doctor.finding import Problem
+from modelport.repository.doctor.site import BYTECODE
 from modelport.repository.doctor.subject import Subject
 from modelport.repository.manifest import FILE_NAME as MANIFEST
 from modelport.repository.manifest import Manifest
 
-
-def _read(folder: Path) -> Manifest | IntegrityError:
-    try:
-        return Manifest.read(folder)
-    except IntegrityError as error:
-        return error
+# Written with or after the manifest, which cannot hold their digests.
+_BESIDE = (MANIFEST, "model.sig")
 
 
 def _manifests(subject: Subject) -> Iterator[tuple[int, Path, Manifest | IntegrityError]]:
     """Give every version that has a manifest, with it or with why it cannot be read."""
-    for version in subject.folder.proven_versions():
-        folder = subject.folder.version_dir(version)
-        yield version, folder, _read(folder)
+    for version, manifest in subject.manifests.items():
+        yield version, subject.folder.version_dir(version), manifest
 
 
 def unreadable_manifest(subject: Subject) -> Iterator[Problem]:
@@ -70,3 +67,51 @@ def other_model(subject: Subject) -> Iterator[Problem]:
                 got=f"{manifest.model} version {manifest.version}",
                 fix="publish through modelport instead of copying version folders",
             )
+
+
+def no_manifest(subject: Subject) -> Iterator[Problem]:
+    """A version lies among proven ones, and nothing says where it came from."""
+    if not subject.manifests:
+        return  # a repository that Modelport did not build
+    for version in subject.versions:
+        if version not in subject.manifests:
+            yield Problem(
+                path=subject.folder.version_dir(version),
+                field="",
+                expected=f"{MANIFEST}, as version {max(subject.manifests)} has",
+                got="none",
+                fix="publish through modelport instead of copying version folders",
+            )
+
+
+def unlisted_file(subject: Subject) -> Iterator[Problem]:
+    """A proven version holds a file that was not there when it was proven."""
+    for _, folder, manifest in _manifests(subject):
+        if isinstance(manifest, IntegrityError):
+            continue
+        listed = {entry.path for entry in manifest.files}
+        for name in _files(folder):
+            if name not in listed and name not in _BESIDE:
+                yield Problem(
+                    path=folder / name,
+                    field="",
+                    expected="files that the manifest lists",
+                    got=f"{name}, {_age(folder / name, folder / MANIFEST)}",
+                    fix="remove it, or publish a version that holds it",
+                )
+
+
+def _files(folder: Path, below: str = "") -> Iterator[str]:
+    with os.scandir(folder / below) as entries:
+        for entry in sorted(entries, key=lambda entry: entry.name):
+            name = f"{below}{entry.name}"
+            if entry.is_dir(follow_symlinks=False):
+                if entry.name != BYTECODE:
+                    yield from _files(folder, f"{name}/")
+            else:
+                yield name
+
+
+def _age(path: Path, manifest: Path) -> str:
+    newer = path.lstat().st_mtime_ns > manifest.stat().st_mtime_ns
+    return "newer than the manifest" if newer else "not listed"

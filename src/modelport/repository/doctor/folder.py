@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 from modelport.repository import edits
 from modelport.repository.doctor.backends import BACKENDS, NAMES, PLATFORMS
 from modelport.repository.doctor.finding import Problem
+from modelport.repository.doctor.repair import MakeFolder, SetField
 from modelport.repository.doctor.subject import Subject
+from modelport.repository.layout import CONFIG
 
 # Folders of a model that hold no version: src/model_repository_manager/model_lifecycle.cc.
 _KEPT_FOLDERS = ("warmup", "initial_state", "configs")
@@ -34,11 +37,15 @@ def missing_config(subject: Subject) -> Iterator[Problem]:
     usual = {backend.model_file for backend in BACKENDS if backend.model_file}
     found = [p.name for v in subject.versions for p in subject.folder.version_dir(v).iterdir()]
     derivable = sorted(usual.intersection(found))
+    misplaced = CONFIG in found
+    got = f"no configuration beside {derivable[0]}" if derivable else "no configuration"
     yield Problem(
         field="",
         expected="config.pbtxt",
-        got=f"no configuration beside {derivable[0]}" if derivable else "no configuration",
-        fix="write one, or let `modelport import model.onnx` write it from the graph",
+        got="one inside a version only, where Triton does not look" if misplaced else got,
+        fix="move it beside the version folders"
+        if misplaced
+        else "write one, or let `modelport import model.onnx` write it from the graph",
         severity="warning" if derivable else "error",
     )
 
@@ -51,6 +58,7 @@ def name_differs(subject: Subject) -> Iterator[Problem]:
             expected=subject.name,
             got=subject.config.name,
             fix="give both the same name, or leave the field out",
+            repairs=(SetField("name", json.dumps(subject.name, ensure_ascii=False)),),
         )
 
 
@@ -74,7 +82,12 @@ def unknown_backend(subject: Subject) -> Iterator[Problem]:
             got=config.platform,
             fix=f"did you mean {near[0]}?" if near else "name the backend instead",
         )
-    elif not config.backend and not config.platform and not _derivable(subject):
+    elif (
+        not config.backend
+        and not config.platform
+        and subject.versions  # without any, another rule says so, and files that come may tell
+        and not _derivable(subject)
+    ):
         yield Problem(
             field="backend",
             expected="a backend",
@@ -136,6 +149,7 @@ def no_version(subject: Subject) -> Iterator[Problem]:
             fix=f"mkdir {subject.folder.path / '1'}"
             if subject.is_ensemble
             else "build or import the model",
+            repairs=(MakeFolder(subject.folder.version_dir(1)),) if subject.is_ensemble else (),
         )
     elif _latest_none(subject):
         yield Problem(

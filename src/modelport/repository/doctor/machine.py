@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from modelport.repository.doctor.finding import Problem
+from modelport.repository.doctor.repair import DropField
 from modelport.repository.doctor.subject import Subject
 from modelport.spec.config import ModelInstanceGroup
 
@@ -25,6 +26,7 @@ def no_gpu(subject: Subject) -> Iterator[Problem]:
                 expected=f"{wanted} on this machine",
                 got=f"{subject.machine.gpus} visible GPUs",
                 fix="use KIND_AUTO (GPU where there is one, else CPU) or KIND_CPU",
+                severity="error" if any(gpu < 0 for gpu in group.gpus) else None,
             )
 
 
@@ -37,6 +39,7 @@ def gpus_on_cpu(subject: Subject) -> Iterator[Problem]:
                 expected=f"none with {group.kind}",
                 got=str(list(group.gpus)),
                 fix="remove gpus, or use KIND_GPU",
+                repairs=(DropField(f"instance_group[{index}].gpus"),),
             )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from modelport.errors import IntegrityError, RepositoryError
 from modelport.repository.doctor.finding import Problem
@@ -154,6 +154,21 @@ def missing_external_file(subject: Subject) -> Iterator[Problem]:
                     expected=f"{file.size_bytes} bytes of weights of {path.name}",
                     got="no such file",
                     fix="copy it beside the model, under the name that the model states",
+                )
+
+
+def external_file_outside(subject: Subject) -> Iterator[Problem]:
+    """Weights lie where ONNX Runtime does not follow: outside the folder of the file."""
+    for path, graph in subject.graphs():
+        for file in graph.external_files:
+            place = PurePosixPath(file.location)
+            if place.is_absolute() or ".." in place.parts:
+                yield Problem(
+                    path=path,
+                    field="external_data.location",
+                    expected=f"a path below {path.parent}",
+                    got=file.location,
+                    fix="save the weights beside the model",
                 )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 from modelport.repository.doctor.finding import Problem
 from modelport.repository.doctor.subject import Subject
@@ -12,39 +11,15 @@ from modelport.repository.doctor.subject import Subject
 CLASS = "TritonPythonModel"
 
 
-def _sources(subject: Subject) -> Iterator[Path]:
-    """Give the model.py of every served version that has one."""
-    if subject.backend is None or subject.backend.name != "python":
-        return
-    for _, path in subject.model_files():
-        if path.is_file() and path.suffix == ".py":
-            yield path
-
-
-def _parse(path: Path) -> ast.Module | SyntaxError:
-    try:
-        return ast.parse(path.read_bytes())
-    except SyntaxError as error:
-        return error
-    except ValueError as error:  # a null byte
-        return SyntaxError(str(error))
-
-
-def _trees(subject: Subject) -> Iterator[tuple[Path, ast.Module]]:
-    for path in _sources(subject):
-        tree = _parse(path)
-        if isinstance(tree, ast.Module):
-            yield path, tree
-
-
 def syntax_error(subject: Subject) -> Iterator[Problem]:
     """model.py is no Python."""
-    for path in _sources(subject):
-        error = _parse(path)
+    for path in subject.sources():
+        error = subject.tree(path)
         if isinstance(error, SyntaxError):
             yield Problem(
                 path=path,
-                field=f"line {error.lineno}" if error.lineno else "",
+                line=error.lineno,
+                field="",
                 expected="Python source",
                 got=error.msg,
                 fix="mend that line",
@@ -53,7 +28,7 @@ def syntax_error(subject: Subject) -> Iterator[Problem]:
 
 def no_model_class(subject: Subject) -> Iterator[Problem]:
     """model.py does not define what the backend looks for."""
-    for path, tree in _trees(subject):
+    for path, tree in subject.trees():
         if CLASS not in _top_level_names(tree):
             yield Problem(
                 path=path,
@@ -67,6 +42,7 @@ def no_model_class(subject: Subject) -> Iterator[Problem]:
         if model and not model.bases and not _method(model, "execute"):
             yield Problem(
                 path=path,
+                line=model.lineno,
                 field=f"{CLASS}.execute",
                 expected="a method execute(self, requests)",
                 got=", ".join(f"{name}()" for name in _methods(model)) or "no methods",
@@ -79,7 +55,7 @@ def returns_none(subject: Subject) -> Iterator[Problem]:
     policy = subject.config.model_transaction_policy
     if policy is not None and policy.decoupled:
         return  # answers go through the response sender
-    for path, tree in _trees(subject):
+    for path, tree in subject.trees():
         if _uses_sender(tree):
             continue
         model = _classes(tree).get(CLASS)
@@ -88,7 +64,8 @@ def returns_none(subject: Subject) -> Iterator[Problem]:
         if place is not None:
             yield Problem(
                 path=path,
-                field=f"{CLASS}.execute, line {place}",
+                line=place,
+                field=f"{CLASS}.execute",
                 expected="a list with one response per request on every path",
                 got="None",
                 fix="return the list of responses there",

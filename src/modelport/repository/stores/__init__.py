@@ -18,7 +18,12 @@ The way through this package::
     modelport.repository.stores.contents   what lies in a store, from its listing
     modelport.repository.stores.face       what lies beside the versions: config.pbtxt, labels
     modelport.repository.stores.ledger     when a repository and a store were last in step
+    modelport.repository.stores.outgoing   what a push has to bring
     modelport.repository.stores.push       from a repository to a store
+    modelport.repository.stores.incoming   what a pull has to bring
+    modelport.repository.stores.fetch      files into a staging folder, digested
+    modelport.repository.stores.signed     what would serve must be signed where that is demanded
+    modelport.repository.stores.removal    what is gone from a store
     modelport.repository.stores.pull       from a store to a repository, once or again and again
 
 A config.pbtxt in a store names its versions (``version_policy { specific … }``), whatever it

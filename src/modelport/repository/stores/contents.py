@@ -12,9 +12,9 @@ from modelport.errors import IntegrityError
 from modelport.repository.layout import CONFIG
 from modelport.repository.manifest import FILE_NAME as MANIFEST
 from modelport.repository.manifest import Manifest
+from modelport.repository.signature import FILE_NAME as SIGNATURE
 from modelport.repository.stores.store import Item, Store
 
-SIGNATURE = ".sig"
 _CLAIM = re.compile(r"\.(\d+)\.push")
 _VERSION = re.compile(r"[1-9]\d*")
 
@@ -30,9 +30,10 @@ class StoredVersion:
         """Say whether its push came to its end: the manifest is written last."""
         return MANIFEST in self.files
 
-    def signatures(self) -> dict[str, Item]:
-        """Give the detached signatures, which no manifest lists."""
-        return {path: item for path, item in self.files.items() if is_signature(path)}
+    @property
+    def signature(self) -> Item | None:
+        """The detached signature, which no manifest lists; None where nobody has signed."""
+        return self.files.get(SIGNATURE)
 
 
 @dataclass
@@ -52,11 +53,6 @@ class StoredModel:
         """Give a file of a version; None if there is none."""
         found = self.versions.get(version)
         return found.files.get(path) if found else None
-
-
-def is_signature(path: str) -> bool:
-    """Say whether a path in a version folder is that of a detached signature."""
-    return path.endswith(SIGNATURE) and "/" not in path and path != SIGNATURE
 
 
 def claim_key(model: str, version: int) -> str:

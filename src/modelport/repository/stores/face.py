@@ -63,20 +63,21 @@ def of_folder(folder: ModelFolder, versions: Sequence[int]) -> Face | None:
     Raises:
         ConfigError: config.pbtxt does not parse, or refers to a file that is not there.
     """
-    if not folder.config_path.is_file():
+    path = folder.config_path
+    if not path.is_file():
         return None
-    text = pbtxt.read_text(folder.config_path)
-    config = pbtxt.parse(text, path=folder.config_path)
-    files = {CONFIG: explicit(text, config, served(config, versions)).encode()}
-    for path in sorted(referred(config)):
-        file = folder.path / path
+    text = pbtxt.read_text(path)
+    config = pbtxt.parse(text, path=path)
+    files = {CONFIG: explicit(path, config, served(config, versions)).encode()}
+    for name in sorted(referred(config)):
+        file = folder.path / name
         if not file.is_file() or not file.resolve().is_relative_to(folder.path.resolve()):
             raise ConfigError(
-                f"{folder.config_path}: it refers to {path}, which is not in the model's folder",
+                f"{path}: it refers to {name}, which is not in the model's folder",
                 next_step=f"put it there; modelport doctor {folder.name} says more",
-                path=folder.config_path,
+                path=path,
             )
-        files[path] = file.read_bytes()
+        files[name] = file.read_bytes()
     return Face(files, text.encode())
 
 
@@ -131,23 +132,13 @@ def served(config: ModelConfig, versions: Sequence[int]) -> list[int]:
     return versions[-count:] if count else []
 
 
-def explicit(text: str, config: ModelConfig, versions: Sequence[int]) -> str:
-    """Name the versions that serve in the text of a config.pbtxt.
-
-    A text that was written by hand keeps its comments, unless it has another policy.
-    """
+def explicit(path: Path, config: ModelConfig, versions: Sequence[int]) -> str:
+    """Give the text of a config.pbtxt that names the versions which serve, all else as it is."""
     policy = config.version_policy
     if policy is not None and policy.specific is not None:
-        return text
-    specific = ModelVersionPolicy(specific=SpecificVersions(versions=tuple(versions)))
-    named = dataclasses.replace(config, version_policy=specific)
-    builder = edits.builder_of_text(text)
-    if builder is not None and not edits.text_edited(text):
-        return edits.sealed(named, builder=builder)
-    if policy is not None:
-        return pbtxt.render(named)
-    listed = ", ".join(map(str, versions))
-    return f"{text.rstrip()}\nversion_policy {{ specific {{ versions: [{listed}] }} }}\n"
+        return pbtxt.read_text(path)
+    specific = SpecificVersions(versions=tuple(versions))
+    return edits.with_version_policy(path, ModelVersionPolicy(specific=specific))
 
 
 def referred(config: ModelConfig) -> set[str]:

@@ -16,6 +16,7 @@ from modelport.errors import (
 from modelport.repository.layout import CONFIG, ModelFolder
 from modelport.repository.manifest import FILE_NAME as MANIFEST
 from modelport.repository.manifest import Manifest
+from modelport.repository.signature import FILE_NAME as SIGNATURE
 from modelport.repository.stores import contents, face
 from modelport.repository.stores.contents import StoredModel
 from modelport.repository.stores.face import Face
@@ -49,7 +50,7 @@ class Incoming:
     theirs: Face | None = None
     before: Face | None = None
     new: list[New] = field(default_factory=list)
-    signatures: dict[str, bytes] = field(default_factory=dict)
+    signatures: dict[int, bytes] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -66,8 +67,7 @@ class Incoming:
             yield Change(
                 self.folder.name, new.version, "version", len(new.manifest.files) + 1, size
             )
-        for path, content in self.signatures.items():
-            version = int(path.split("/")[0])
+        for version, content in self.signatures.items():
             yield Change(self.folder.name, version, "signature", 1, len(content))
         if self.side == "theirs" and self.theirs is not None:
             files = self.theirs.files
@@ -149,7 +149,7 @@ def plan(
         plan.side = _side(plan, after, ledger, store, overwrite, notes)
     for version in wanted:
         _compare(plan, version, store)
-        _signatures(plan, version, store, overwrite, notes)
+        _signature(plan, version, store, overwrite, notes)
     _check_face(plan, store)
     return plan
 
@@ -254,21 +254,21 @@ def _other_content(
     )
 
 
-def _signatures(
+def _signature(
     plan: Incoming, version: int, store: Store, overwrite: bool, notes: list[str]
 ) -> None:
-    """Fetch signatures that are not here; one that differs is left alone."""
-    for path, item in plan.stored.versions[version].signatures().items():
-        mine = plan.folder.version_dir(version) / path
-        if mine.is_file() and holds(store, item, mine.read_bytes()):
-            continue
-        if not mine.is_file() or overwrite:
-            plan.signatures[f"{version}/{path}"] = store.read(item.key)
-            continue
-        notes.append(
-            f"{plan.folder.name}: version {version} has another {path} in the store;"
-            " --overwrite takes it"
-        )
+    """Fetch a signature that is not here; another one here is left alone."""
+    item = plan.stored.versions[version].signature
+    mine = plan.folder.version_dir(version) / SIGNATURE
+    if item is None or (mine.is_file() and holds(store, item, mine.read_bytes())):
+        return
+    if not mine.is_file() or overwrite:
+        plan.signatures[version] = store.read(item.key)
+        return
+    notes.append(
+        f"{plan.folder.name}: version {version} has another {SIGNATURE} in the store;"
+        " --overwrite takes it"
+    )
 
 
 def _check_face(plan: Incoming, store: Store) -> None:

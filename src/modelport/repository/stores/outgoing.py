@@ -15,8 +15,9 @@ from modelport.errors import (
 )
 from modelport.repository.layout import CONFIG, ModelFolder, Repository
 from modelport.repository.manifest import FILE_NAME as MANIFEST
+from modelport.repository.signature import FILE_NAME as SIGNATURE
 from modelport.repository.stores import face
-from modelport.repository.stores.contents import StoredModel, claim_key, is_signature
+from modelport.repository.stores.contents import StoredModel, claim_key
 from modelport.repository.stores.face import Face
 from modelport.repository.stores.ledger import Ledger, Side, who_changed
 from modelport.repository.stores.store import Fingerprint, Store, holds
@@ -61,7 +62,7 @@ class Outgoing:
     side: Side
     obsolete: set[str]
     uploads: list[Upload] = field(default_factory=list)
-    signatures: dict[str, bytes] = field(default_factory=dict)
+    signatures: dict[int, bytes] = field(default_factory=dict)
 
     @property
     def versions(self) -> set[int]:
@@ -146,7 +147,7 @@ def plan(
     for version in folder.proven_versions():
         if upload := _upload(folder, version, stored, store):
             plan.uploads.append(upload)
-        plan.signatures |= _signatures(folder, version, stored, store, overwrite, notes)
+        plan.signatures |= _signature(folder, version, stored, store, overwrite, notes)
     return plan
 
 
@@ -288,37 +289,35 @@ def other_content(
     )
 
 
-def _signatures(
+def _signature(
     folder: ModelFolder,
     version: int,
     stored: StoredModel,
     store: Store,
     overwrite: bool,
     notes: list[str],
-) -> dict[str, bytes]:
-    """Give the signatures that the store lacks, by key; one that differs is left alone."""
-    missing = {}
-    for path in sorted(folder.version_dir(version).iterdir()):
-        if not is_signature(path.name) or not path.is_file():
-            continue
-        content, item = path.read_bytes(), stored.item(version, path.name)
-        if item is not None and holds(store, item, content):
-            continue
-        if item is None or overwrite:
-            missing[f"{folder.name}/{version}/{path.name}"] = content
-        else:
-            notes.append(
-                f"{folder.name}: version {version} has another {path.name} in the store;"
-                " --overwrite replaces it"
-            )
-    return missing
+) -> dict[int, bytes]:
+    """Give the signature of a version that the store lacks; another one there is left alone."""
+    path = folder.version_dir(version) / SIGNATURE
+    if not path.is_file():
+        return {}
+    content, item = path.read_bytes(), stored.item(version, SIGNATURE)
+    if item is not None and holds(store, item, content):
+        return {}
+    if item is None or overwrite:
+        return {version: content}
+    notes.append(
+        f"{folder.name}: version {version} has another {SIGNATURE} in the store; --overwrite"
+        " replaces it"
+    )
+    return {}
 
 
 def changes(plan: Outgoing) -> Iterable[Change]:
     """Say what changes in the store, in the order in which it does."""
     yield from (upload.change() for upload in plan.uploads)
-    for key, content in plan.signatures.items():
-        yield Change(plan.folder.name, int(key.split("/")[1]), "signature", 1, len(content))
+    for version, content in plan.signatures.items():
+        yield Change(plan.folder.name, version, "signature", 1, len(content))
     if plan.side == "ours":
         size = sum(map(len, plan.face.files.values()))
         yield Change(plan.folder.name, None, "configuration", len(plan.face.files), size)

@@ -15,11 +15,12 @@ from pathlib import Path
 from modelport.errors import (
     StoreConflictError,
 )
-from modelport.repository import publish
+from modelport.repository import publish, trust
 from modelport.repository.layout import CONFIG
 from modelport.repository.manifest import FILE_NAME as MANIFEST
 from modelport.repository.publish import Move
-from modelport.repository.stores import face, fetch, incoming, removal
+from modelport.repository.signature import FILE_NAME as SIGNATURE
+from modelport.repository.stores import face, fetch, incoming, removal, signed
 from modelport.repository.stores.contents import StoredModel
 from modelport.repository.stores.fetch import Wanted
 from modelport.repository.stores.incoming import Incoming
@@ -36,6 +37,7 @@ def pull(
     served: bool = False,
     delete: bool = False,
     overwrite: bool = False,
+    trusted: Sequence[Path] = (),
     dry_run: bool = False,
     jobs: int = JOBS,
     on_progress: OnProgress | None = None,
@@ -51,12 +53,15 @@ def pull(
             those that serve stay. With ``served``, also versions that serve no more.
         overwrite: take the store's config.pbtxt, labels and signatures, whoever changed them.
             Versions are never replaced.
+        trusted: public keys, of which one must have signed what will serve; without any,
+            those that the repository's own modelport.toml demands.
         dry_run: only say what would be done.
         jobs: transfers at once.
         on_progress: hears bytes done and total.
 
     Raises:
-        IntegrityError: the store has something else than its manifests say.
+        IntegrityError: the store has something else than its manifests say, or a version that
+            would serve is not signed as it must be.
         StoreConflictError: a version here is another one under the same number, or which
             versions serve was changed here and there.
         PublishError: the disk refused.
@@ -75,7 +80,7 @@ def pull(
     gone = removal.plan(repository, plans, ledger, notes) if delete and not names else []
     changes = [change for plan in plans for change in plan.changes()]
     if not dry_run:
-        _carry_out(repository, store, plans, ledger, gone, jobs, on_progress)
+        _carry_out(repository, store, plans, ledger, gone, trusted, jobs, on_progress)
     changes += [change for one in gone for change in one.changes()]
     return Outcome(
         store.url, len(plans), tuple(changes), tuple(notes), store.traffic.as_json(), dry_run
@@ -88,6 +93,7 @@ def _carry_out(
     plans: Sequence[Incoming],
     ledger: Ledger,
     gone: Sequence[removal.Removal],
+    trusted: Sequence[Path],
     jobs: int,
     on_progress: OnProgress | None,
 ) -> None:
@@ -97,6 +103,7 @@ def _carry_out(
         needed = busy or gone or fetch.left_behind(repository)
         stage = stack.enter_context(fetch.staging(repository)) if needed else repository
         moves = _stage(repository, store, stage, busy, jobs, on_progress)
+        signed.refuse_others(trust.demanded(repository, trusted), stage, busy, store)
         with publish.locked(repository):
             _refuse_changed(busy)
             if moves := [move for move in moves if not _published(move)]:
@@ -153,13 +160,12 @@ def _stage_versions(stage: Path, plan: Incoming) -> Iterator[Move]:
         (version_dir / MANIFEST).write_bytes(new.text)
         fresh.add(new.version)
         yield Move(version_dir, plan.folder.version_dir(new.version))
-    for path, content in plan.signatures.items():
-        version = int(path.split("/")[0])
-        target = staged / path if version in fresh else staged / f"{path}.added"
+    for version, content in plan.signatures.items():
+        target = staged / (str(version) if version in fresh else f"{version}.signature") / SIGNATURE
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(content)
         if version not in fresh:
-            yield Move(target, plan.folder.path / path)
+            yield Move(target, plan.folder.version_dir(version) / SIGNATURE)
 
 
 def _stage_face(stage: Path, plan: Incoming) -> Iterator[Move]:

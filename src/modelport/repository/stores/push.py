@@ -8,7 +8,7 @@ so two pushes of different content under one number never mix: the second is ref
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
@@ -23,6 +23,7 @@ from modelport.errors import (
 from modelport.repository import publish
 from modelport.repository.layout import CONFIG, Repository
 from modelport.repository.manifest import FILE_NAME as MANIFEST
+from modelport.repository.signature import FILE_NAME as SIGNATURE
 from modelport.repository.stores import contents, outgoing
 from modelport.repository.stores.contents import claim_key
 from modelport.repository.stores.ledger import Ledger
@@ -85,7 +86,9 @@ def _send(
     uploads = [(plan, upload) for plan in plans for upload in plan.uploads]
     crew = Crew(sum(upload.size_bytes for _, upload in uploads), on_progress, jobs)
     crew.run([partial(_send_version, store, *one, crew) for one in uploads])
-    crew.run([partial(_send_signatures, store, plan, None) for plan in plans if plan.signatures])
+    for plan in plans:
+        fresh = {upload.version for upload in plan.uploads if upload.fresh}
+        _send_signatures(store, plan, sorted(plan.signatures.keys() - fresh))
     for plan in plans:
         for version in plan.claims_left():
             store.delete(claim_key(plan.folder.name, version))
@@ -105,7 +108,7 @@ def _send_version(store: Store, plan: Outgoing, upload: Upload, crew: Crew) -> N
             continue
         store.upload(file, key, known, crew.advance)
     if upload.fresh:
-        _send_signatures(store, plan, upload.version)
+        _send_signatures(store, plan, [upload.version])
         _complete(store, upload)
 
 
@@ -206,13 +209,12 @@ def _complete(store: Store, upload: Upload) -> None:
     store.delete(claim_key(upload.model, upload.version))
 
 
-def _send_signatures(store: Store, plan: Outgoing, version: int | None) -> None:
-    """Write the signatures of one version; or of all that are complete already."""
-    fresh = {upload.version for upload in plan.uploads if upload.fresh}
-    for key, content in plan.signatures.items():
-        number = int(key.split("/")[1])
-        if number == version or (version is None and number not in fresh):
-            _write(store, key, content, plan.stored.item(number, key.rpartition("/")[2]))
+def _send_signatures(store: Store, plan: Outgoing, versions: Iterable[int]) -> None:
+    for version in versions:
+        if version in plan.signatures:
+            key = f"{plan.folder.name}/{version}/{SIGNATURE}"
+            item = plan.stored.item(version, SIGNATURE)
+            _write(store, key, plan.signatures[version], item)
 
 
 def _write(store: Store, key: str, content: bytes, replaces: Item | None) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from proven import Shelf
+from proven import Shelf, serves
 
 from modelport.errors import ConfigError
 from modelport.repository import edits, pbtxt
@@ -39,24 +40,24 @@ def test_versions_are_named_as_triton_would_choose_them(policy: str, versions: l
     config = pbtxt.parse(text)
     chosen = face.served(config, versions)
     assert chosen == _POLICIES[policy](versions)
-    named = pbtxt.parse(face.explicit(text, config, chosen))
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "config.pbtxt"
+        path.write_text(text)
+        explicit = face.explicit(path, config, chosen)
+    assert "# why four" in explicit
+    named = pbtxt.parse(explicit)
     assert named.version_policy is not None
     assert named.version_policy.specific is not None
     assert sorted(named.version_policy.specific.versions) == chosen
     assert dataclasses.replace(named, version_policy=config.version_policy) == config
 
 
-def test_comments_of_a_text_by_hand_are_kept() -> None:
-    text = _BY_HAND % ""
-    assert "# why four" in face.explicit(text, pbtxt.parse(text), [2])
-
-
 def test_a_text_that_was_written_here_stays_sealed(shelf: Shelf) -> None:
-    text = pbtxt.read_text(shelf.folder("net").config_path)
-    named = face.explicit(text, pbtxt.parse(text), [2])
-    assert named != text
-    assert not edits.text_edited(named)
-    assert edits.builder_of_text(named) == "builders/test.py"
+    path = shelf.folder("net").config_path
+    path.write_text(face.explicit(path, shelf.folder("net").config(), [2]))
+    assert serves(shelf.path, "net") == [2]
+    assert not edits.hand_edited(path)
+    assert edits.builder_of(path) == "builders/test.py"
 
 
 def test_it_holds_what_config_refers_to_and_no_code(shelf: Shelf) -> None:

@@ -169,8 +169,8 @@ LIES: dict[str, tuple[Callable[[FolderStore], object], str]] = {
     "missing": (lambda s: (s.path / "net/2/model.onnx").unlink(), "nothing instead of 5000"),
     "another model's manifest": (lambda s: rewritten(s, model="other"), "is that of other"),
     "another version's manifest": (lambda s: rewritten(s, version=9), "version 9"),
-    "a path outside": (lambda s: with_file(s, "../../escaped"), "no file of a version"),
-    "an absolute path": (lambda s: with_file(s, "/escaped"), "no file of a version"),
+    "a path outside": (lambda s: with_file(s, "../../escaped"), "leads out of the version"),
+    "an absolute path": (lambda s: with_file(s, "/escaped"), "leads out of the version"),
     "a manifest in a manifest": (lambda s: with_file(s, "manifest.json"), "no file of a version"),
     "no manifest at all": (
         lambda s: changed(s, "net/2/manifest.json", lambda b: b[:50]),

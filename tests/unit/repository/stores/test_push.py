@@ -56,6 +56,7 @@ def test_config_in_a_store_names_its_versions(shelf: Shelf, store: FolderStore) 
     text = (store.path / "net" / "config.pbtxt").read_text()
     assert "specific" in text
     assert serves(store.path, "net") == [2]
+    assert (store.path / "net" / "y_labels.txt").read_text() == "cat\ndog\n"
     assert "specific" not in (shelf.path / "net" / "config.pbtxt").read_text()
 
 

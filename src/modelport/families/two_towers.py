@@ -1,10 +1,12 @@
-"""The network of the recommender: two towers that retrieve, and a ranker that orders.
+"""Recommending by two towers that retrieve and a ranker that orders, trained together.
 
 Retrieval follows Covington et al. (2016, "Deep Neural Networks for YouTube
 Recommendations"): a user is what they rated, and training is a softmax over all items.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -13,12 +15,8 @@ from torch.nn import functional
 
 from modelport.families import interactions
 from modelport.families.interactions import HeldOut
-from modelport.serving.recommendation import FEATURES, LIKED
+from modelport.serving.recommendation import FEATURES, LIKED, MOST
 
-# So many of a user's latest ratings are looked at.
-LOOKED_AT = 40
-CANDIDATES = 100
-_WIDTH, _HEADS = 48, 4
 # Ratings after which an old one counts a third: what one is after now, lately, and always.
 _SPANS = (4.0, 10.0, 40.0)
 _NEVER = -1e9
@@ -27,9 +25,16 @@ _NEVER = -1e9
 class TwoTowers(nn.Module):
     """Both towers and the ranker, trained together.
 
-    A history is int64[batch, 40] of item numbers from 1, oldest first, 0 for nothing, and
+    A history is int64[batch, ratings] of item numbers from 1, oldest first, 0 for nothing, and
     ``kinds`` tells what was liked. The ranker learns from likes that the towers do not
     learn from: what they learned by heart would look better to it than what is new.
+
+    Args:
+        held_out: of its ratings those that are to be learned from are counted.
+        looked_at: so many of a user's latest ratings are looked at.
+        width: of the vectors of users and items.
+        memories: one head of the user tower for each: the ratings after which an old one
+            counts a third to it, before anything is learned.
     """
 
     similarity: torch.Tensor
@@ -40,23 +45,30 @@ class TwoTowers(nn.Module):
     popularity: torch.Tensor
     fading: torch.Tensor
 
-    def __init__(self, held_out: HeldOut) -> None:
+    def __init__(
+        self,
+        held_out: HeldOut,
+        *,
+        looked_at: int = 40,
+        width: int = 48,
+        memories: Sequence[float] = (3.0, 8.0, 20.0, 60.0),
+    ) -> None:
         super().__init__()
+        self.looked_at = looked_at
         self._count(held_out)
-        self.identity = nn.Embedding(self.candidates + 1, _WIDTH, padding_idx=0)
-        self.about = nn.Linear(self.facts.shape[1], _WIDTH, bias=False)
-        self.kind = nn.Embedding(LIKED + 1, _WIDTH)
+        self.identity = nn.Embedding(self.items + 1, width, padding_idx=0)
+        self.about = nn.Linear(self.facts.shape[1], width, bias=False)
+        self.kind = nn.Embedding(LIKED + 1, width)
         for layer in (self.identity, self.about, self.kind):
             nn.init.normal_(layer.weight, std=0.1 if layer is self.identity else 0.02)
-        # Each head remembers for longer than the one before it.
-        age = torch.arange(LOOKED_AT, 0, -1.0)[:, None]
-        self.age = nn.Parameter(-age / torch.tensor([3.0, 8.0, 20.0, 60.0]))
-        self.attention = nn.Linear(_WIDTH, _HEADS)
-        self.nobody = nn.Parameter(torch.zeros(_WIDTH))
-        self.mixed = nn.Linear(_HEADS * _WIDTH, _WIDTH)
+        age = torch.arange(looked_at, 0, -1.0)[:, None]
+        self.age = nn.Parameter(-age / torch.tensor(memories))
+        self.attention = nn.Linear(width, len(memories))
+        self.nobody = nn.Parameter(torch.zeros(width))
+        self.mixed = nn.Linear(len(memories) * width, width)
         self.deep = nn.Sequential(
-            nn.LayerNorm(_WIDTH), nn.Linear(_WIDTH, 2 * _WIDTH), nn.GELU(), nn.Dropout(0.2),
-            nn.Linear(2 * _WIDTH, _WIDTH),
+            nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.GELU(), nn.Dropout(0.2),
+            nn.Linear(2 * width, width),
         )  # fmt: skip
         self.dropout = nn.Dropout(0.2)
         self.sharpness = nn.Parameter(torch.tensor(2.5))
@@ -77,7 +89,7 @@ class TwoTowers(nn.Module):
         learned = held_out.learned
         # What the ranker learns from must not have been counted when it does.
         before = np.setdiff1d(learned, held_out.for_ranker)
-        self.candidates = len(ratings.items)
+        self.items = len(ratings.items)
         counts = ratings.matrix(learned).sum(axis=0)
         decade = np.nan_to_num((ratings.years - 1990) / 10)
         norm = np.linalg.norm(ratings.genres, axis=1, keepdims=True)
@@ -88,10 +100,15 @@ class TwoTowers(nn.Module):
             "genres": _with_nothing(ratings.genres / np.maximum(norm, 1)),
             "decade": _with_nothing(decade),
             "popularity": np.log1p(counts) - np.log1p(counts.mean()),
-            "fading": np.exp(np.arange(1 - LOOKED_AT, 1) / np.array(_SPANS)[:, np.newaxis]),
+            "fading": np.exp(np.arange(1 - self.looked_at, 1) / np.array(_SPANS)[:, np.newaxis]),
         }
         for name, table in tables.items():
             self.register_buffer(name, torch.from_numpy(table.astype(np.float32)), persistent=False)
+
+    def latest(self, rated: torch.Tensor) -> torch.Tensor:
+        """Bring a history of any length to what is looked at, zeros in front."""
+        nothing = rated.new_zeros(len(rated), self.looked_at)
+        return torch.cat([nothing, rated], dim=1)[:, -self.looked_at :]
 
     def vectors(self) -> torch.Tensor:
         """Give the item tower's float32[items + 1, width], row 0 that of none."""
@@ -112,7 +129,7 @@ class TwoTowers(nn.Module):
         rated = self.dropout(vectors[history] + self.kind(kinds))
         weight = (self.attention(rated) + self.age).masked_fill((history == 0)[..., None], _NEVER)
         # A vector of its own stands for those of whom little is known.
-        nobody = self.nobody.expand(len(rated), 1, _WIDTH)
+        nobody = self.nobody.expand(len(rated), 1, -1)
         weight = torch.cat([weight, torch.full_like(weight[:, :1], -3.0)], dim=1)
         means = weight.softmax(dim=1).transpose(1, 2) @ torch.cat([rated, nobody], dim=1)
         user: torch.Tensor = self.mixed(means.flatten(1))
@@ -149,6 +166,7 @@ class TwoTowers(nn.Module):
         for_ranker: torch.Tensor,
     ) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
         """Give the towers' scores of all items for some rows, and the ranker's for some."""
+        history, kinds = self.latest(history), self.latest(kinds)
         tower = self.tower(history, kinds)
         similarity = self.similarity_before if self.training else self.similarity
         features = self.features(
@@ -168,27 +186,33 @@ def loss(outputs: tuple[torch.Tensor, torch.Tensor], targets: torch.Tensor) -> t
 
 
 class Retrieval(nn.Module):
-    """The part that is served first: a history of any length to 100 unseen candidates."""
+    """The part that is served first: a history of any length to items that are not in it.
 
-    def __init__(self, whole: TwoTowers) -> None:
+    Args:
+        whole: the trained network.
+        candidates: how many it gives; the rest of fewer is number 0.
+    """
+
+    def __init__(self, whole: TwoTowers, *, candidates: int = MOST) -> None:
         super().__init__()
         self.whole = whole
+        self.candidates = candidates
 
     def forward(
         self, history: torch.Tensor, kinds: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
         """Give candidates, their features, the nearest liked item and its cosine."""
         whole = self.whole
-        latest, latest_kinds = (_latest(rated) for rated in (history, kinds))
+        latest, latest_kinds = (whole.latest(rated) for rated in (history, kinds))
         tower = whole.tower(latest, latest_kinds)
-        seen = tower.new_zeros(len(history), whole.candidates + 1).scatter(1, history, 1.0)[:, 1:]
+        seen = tower.new_zeros(len(history), whole.items + 1).scatter(1, history, 1.0)[:, 1:]
         open_to = tower.masked_fill(seen > 0, _NEVER)
-        scores, places = open_to.topk(min(CANDIDATES, whole.candidates), dim=1)
+        scores, places = open_to.topk(min(self.candidates, whole.items), dim=1)
         features = whole.features(tower, latest, latest_kinds, whole.similarity)
         features = features.gather(1, places[..., None].expand(-1, -1, len(FEATURES)))
         # Number 0 where fewer are left that have not been seen, or there are fewer in all.
         candidates = torch.where(scores > _NEVER / 2, places + 1, 0)
-        missing = CANDIDATES - candidates.shape[1]
+        missing = self.candidates - candidates.shape[1]
         candidates = functional.pad(candidates, (0, missing))
         features = functional.pad(features, (0, 0, 0, missing))
         nearest, closeness = self._nearest(candidates, latest, latest_kinds)
@@ -217,11 +241,6 @@ class Ranker(nn.Module):
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Score float32[batch, candidates, features]."""
         return self.whole.rank(features)
-
-
-def _latest(rated: torch.Tensor) -> torch.Tensor:
-    """Bring a history of any length to its last 40, zeros in front."""
-    return torch.cat([rated.new_zeros(len(rated), LOOKED_AT), rated], dim=1)[:, -LOOKED_AT:]
 
 
 def _similarity(rated: np.ndarray) -> np.ndarray:

@@ -1,0 +1,295 @@
+"""From the wish that a version serves to the entry in the log.
+
+The order survives a crash at any point. Which versions serve stands in config.pbtxt alone::
+
+    check       digests, figures, answers: nothing has changed
+    intent      a file names what is about to change
+    server      takes the new versions: a crash leaves a server ahead of the disk
+    disk        config.pbtxt of all models and the log, in one journal: all or nothing
+    done        the intent is removed
+
+The next promotion or roll back finds an intent that was left, finishes the journal if there is
+one, and has the server serve what the disk says.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from modelport.errors import PromotionError
+from modelport.repository import publish, trust
+from modelport.repository.layout import Repository
+from modelport.repository.publish import Move
+from modelport.repository.settings import Settings
+from modelport.rollout import change as changes
+from modelport.rollout import gates, history, staging, switch, trial
+from modelport.rollout.change import Target
+from modelport.rollout.history import Entry, Switched
+from modelport.runtime import servers
+from modelport.spec.config import ModelConfig
+from modelport.verify.latency import Ratio
+
+INTENT = ".modelport.rollout"
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A target and what was found of it."""
+
+    target: Target
+    figures: gates.Figures
+    objections: Sequence[str] = ()
+    speed: Mapping[str, Ratio] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What was done.
+
+    Attributes:
+        entry: in the log.
+        servers: endpoint to the seconds that its switch took; empty where none runs here.
+    """
+
+    entry: Entry
+    servers: Mapping[str, float]
+
+
+def check(repository: Repository, model: str, version: int, tell: Tell) -> Checked:
+    """Hold a version, and all that goes with it, against its proof and against what serves.
+
+    Raises:
+        RepositoryError: there is no such version, or another model would be left behind.
+        IntegrityError: a file is not what was proven.
+        LoadError: it does not load.
+    """
+    publish.finish(repository.path)
+    settings = Settings.read(repository.path)
+    target = changes.target(repository, model, version)
+    verify_files(target)
+    if not target.changes:
+        return Checked(target, {})
+    figures = gates.figures(target)
+    objections = list(gates.objections(target, settings))
+    tried = trial.run(target, settings, tell)
+    return Checked(target, figures, [*objections, *tried.objections], tried.speed)
+
+
+def verify_files(target: Target) -> None:
+    """Hold the versions that are to serve against their manifests, and their signatures.
+
+    Raises:
+        IntegrityError: a file is missing, differs or is in no manifest; or a version is not
+            signed and modelport.toml demands it.
+    """
+    trusted = trust.demanded(target.repository.path)
+    for name, version in sorted(target.versions.items()):
+        # It brings its own config.pbtxt and labels, so those that lie there now do not count.
+        trust.check(target.repository.folder(name), version, trusted, live=False)
+
+
+def promote(
+    repository: Repository,
+    checked: Checked,
+    model: str,
+    version: int,
+    *,
+    reason: str = "",
+    force: bool = False,
+    keep_config: bool = False,
+) -> Outcome:
+    """Have a checked version serve.
+
+    Args:
+        repository: where.
+        checked: what :func:`check` found.
+        model: that was named.
+        version: that was named.
+        reason: goes into the log.
+        force: overrule the objections.
+        keep_config: leave hand edits of config.pbtxt as they are.
+
+    Raises:
+        PromotionError: there are objections, or something else was promoted meanwhile.
+        ConfigError: config.pbtxt was edited by hand.
+        LoadError: a running server refused; nothing has changed.
+    """
+    if checked.objections and not force:
+        listing = "\n".join(f"  {objection}" for objection in checked.objections)
+        raise PromotionError(
+            f"{model} {version} is not promoted\n{listing}",
+            cause="it falls behind what serves, or behind its own proof",
+            next_step=f'modelport promote {model} {version} --force --reason "why all the same"',
+            model=model,
+            version=version,
+            objections=list(checked.objections),
+        )
+    return _serve(
+        repository,
+        checked,
+        action="promote",
+        model=model,
+        version=version,
+        reason=reason,
+        keep_config=keep_config,
+    )
+
+
+def previous(repository: Repository, model: str, to: int | None = None) -> Target:
+    """Find what served before the last change of a model, or with its version ``to``.
+
+    Raises:
+        PromotionError: the log knows of no earlier version.
+        IntegrityError: the log was tampered with, or a version is not what was proven.
+    """
+    repository.model(model)
+    entries = [e for e in history.read(repository.path) if model in e.changes]
+    now = changes.serving(repository.folder(model))
+    for entry in reversed(entries):
+        before = entry.changes[model].before
+        if to is None and before and before != list(now):
+            return _as_it_was(repository, entry)
+        if to is not None and before == [to]:
+            return _as_it_was(repository, entry)
+    if to is not None:
+        return changes.target(repository, model, to)
+    raise PromotionError(
+        f"the log knows of no version of {model} that served before",
+        cause="nothing was promoted yet, so the newest version serves",
+        next_step=f"modelport rollback {model} --to VERSION; modelport versions {model} lists them",
+        model=model,
+    )
+
+
+def roll_back(repository: Repository, target: Target, model: str, *, reason: str = "") -> Outcome:
+    """Have versions serve that served before; their files are checked, and nothing is tried.
+
+    Raises:
+        IntegrityError: a file is not what was proven.
+        LoadError: a running server refused; nothing has changed.
+    """
+    verify_files(target)
+    checked = Checked(target, gates.figures(target))
+    version = target.versions[model]
+    return _serve(
+        repository, checked, action="rollback", model=model, version=version, reason=reason
+    )
+
+
+def recover(repository: Repository, tell: Tell) -> None:
+    """Bring server and disk together after a switch that was cut short.
+
+    Raises:
+        LoadError: a running server refuses.
+    """
+    intent = repository.path / INTENT
+    if not intent.is_file():
+        return
+    with publish.locked(repository.path):
+        _recover(repository, tell)
+
+
+def cut_short(repository: Path) -> bool:
+    """Say whether a switch was cut short and nobody has seen to it yet."""
+    return (repository / INTENT).is_file()
+
+
+def _recover(repository: Repository, tell: Tell) -> None:
+    """As :func:`recover`; the caller holds the lock, so the journal is finished."""
+    intent = repository.path / INTENT
+    if not intent.is_file():
+        return
+    names = list(json.loads(intent.read_bytes()))
+    for server in servers.running(repository.path):
+        tell(f"a promotion was cut short: {server.endpoints.http} serves what the disk says again")
+        switch.align(server, repository, names)
+    intent.unlink()
+
+
+def _as_it_was(repository: Repository, entry: Entry) -> Target:
+    """Undo an entry: all that changed together goes back together."""
+    versions = {
+        name: switched.before[-1] for name, switched in entry.changes.items() if switched.before
+    }
+    return changes.back(repository, versions)
+
+
+def _serve(
+    repository: Repository,
+    checked: Checked,
+    *,
+    action: Literal["promote", "rollback"],
+    model: str,
+    version: int,
+    reason: str,
+    keep_config: bool = False,
+) -> Outcome:
+    target = checked.target
+    with publish.locked(repository.path):
+        _recover(repository, lambda _: None)
+        _refuse_outdated(target)
+        stage = publish.new_stage_locked(repository.path, "promote")
+        try:
+            configs = staging.stage(target, stage, keep_config=keep_config)
+            entry, log = history.appended(
+                repository.path,
+                action=action,
+                model=model,
+                version=version,
+                changes={
+                    c.model: Switched(before=list(c.before), after=c.after) for c in target.changes
+                },
+                reason=reason,
+                overruled=checked.objections,
+                figures=checked.figures,
+            )
+            (stage / history.FILE_NAME).write_text(log, encoding="utf-8")
+            moves = [
+                *staging.moves(target, stage),
+                Move(stage / history.FILE_NAME, repository.path / history.FILE_NAME),
+            ]
+            took = _switched(repository, target, configs)
+            publish.apply(repository.path, moves)
+            (repository.path / INTENT).unlink(missing_ok=True)
+        finally:
+            publish.discard(repository.path, stage)
+    return Outcome(entry, took)
+
+
+def _switched(
+    repository: Repository, target: Target, configs: Mapping[str, ModelConfig]
+) -> dict[str, float]:
+    """Have every server of this machine switch, or none."""
+    publish.write_synced(
+        repository.path / INTENT, json.dumps(sorted(c.model for c in target.changes))
+    )
+    took: dict[str, float] = {}
+    done = []
+    try:
+        for server in servers.running(repository.path):
+            took[server.endpoints.http] = switch.carry_out(server, target, configs)
+            done.append(server)
+    except BaseException:
+        for server in done:
+            switch.align(server, repository, [c.model for c in target.changes])
+        (repository.path / INTENT).unlink(missing_ok=True)
+        raise
+    return took
+
+
+def _refuse_outdated(target: Target) -> None:
+    for one in target.changes:
+        now = changes.serving(target.repository.folder(one.model))
+        if now != one.before:
+            raise PromotionError(
+                f"{one.model}: {', '.join(map(str, now)) or 'nothing'} serves now, no longer"
+                f" {', '.join(map(str, one.before)) or 'nothing'}",
+                cause="somebody else promoted meanwhile",
+                next_step="look at modelport history, and promote again if it is still right",
+                model=one.model,
+            )

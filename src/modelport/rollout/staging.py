@@ -1,0 +1,66 @@
+"""What promotion writes beside the version folders: config.pbtxt and labels, staged first."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from pathlib import Path
+
+from modelport.repository import edits
+from modelport.repository.layout import CONFIG, ModelFolder
+from modelport.repository.publish import Move
+from modelport.rollout.change import Change, Target, serving
+from modelport.rollout.trial import labels, only
+from modelport.spec.config import ModelConfig
+
+
+def stage(target: Target, folder: Path, *, keep_config: bool) -> dict[str, ModelConfig]:
+    """Write what shall lie beside the version folders of every model that changes.
+
+    Args:
+        target: what is to serve.
+        folder: the staging folder.
+        keep_config: of a config.pbtxt that was edited by hand, change the policy only.
+
+    Returns:
+        The configurations, by model.
+
+    Raises:
+        ConfigError: one was edited by hand.
+        IntegrityError: a file of labels is missing.
+    """
+    return {c.model: _stage(target, c, folder / c.model, keep_config) for c in target.changes}
+
+
+def moves(target: Target, folder: Path) -> list[Move]:
+    """List the renames that put the staged files in their places."""
+    return [
+        Move(file, target.repository.folder(change.model).path / file.name)
+        for change in target.changes
+        for file in sorted((folder / change.model).iterdir())
+    ]
+
+
+def _stage(target: Target, change: Change, staged: Path, keep_config: bool) -> ModelConfig:
+    folder = target.repository.folder(change.model)
+    staged.mkdir()
+    policy = only(change.after)
+    own = folder.version_dir(change.after) / CONFIG
+    config = dataclasses.replace(folder.config_of(change.after), version_policy=policy)
+    if not own.is_file() or (keep_config and edits.hand_edited(folder.config_path)):
+        text = edits.with_version_policy(folder.config_path, policy)
+        config = dataclasses.replace(folder.config(), version_policy=policy)
+        (staged / CONFIG).write_text(text, encoding="utf-8", newline="")
+        return config
+    edits.refuse_lost_edits(folder.config_path, _proven(folder), config)
+    edits.write(staged / CONFIG, config, builder=edits.builder_of(own) or "its builder")
+    for output in config.output:
+        if name := output.label_filename:
+            shutil.copyfile(labels(folder, change.after, name), staged / name)
+    return config
+
+
+def _proven(folder: ModelFolder) -> ModelConfig | None:
+    """Give the configuration that config.pbtxt had when what serves now was proven."""
+    served = serving(folder)
+    return folder.config_of(served[-1]) if served else None

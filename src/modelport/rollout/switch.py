@@ -1,0 +1,263 @@
+"""The running server takes other versions, model by model, without losing a request.
+
+Triton loads one model at a time, and a request that names no version goes to the newest
+that is loaded. Where one model changes, loading it with another version policy is enough:
+Triton begins to use the new version when it is ready, and lets go of the old one when its
+last request is answered. Where several parts of one public model change, an answer could be
+made by the old half of them and the new: then the models over them are first bound to the
+versions that serve, the parts get both, and one load of each public model switches it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from modelport.errors import LoadError
+from modelport.repository.layout import Repository
+from modelport.rollout.change import Change, Target, serving
+from modelport.rollout.trial import only
+from modelport.runtime import proc
+from modelport.runtime.control import Control, Refused
+from modelport.runtime.grpc_control import GrpcControl
+from modelport.runtime.plan import called_by
+from modelport.runtime.process import stubs_of
+from modelport.runtime.servers import RunningServer
+from modelport.runtime.stubs import model_of
+from modelport.spec.config import ModelConfig, ModelVersionPolicy, SpecificVersions
+from modelport.spec.model import CALLS_PARAMETER
+
+LOAD_S = 60.0
+_POLL_S = 0.01
+Load = Callable[[str, ModelConfig], None]
+
+
+@dataclass(frozen=True)
+class Switch:
+    """What one server has to do, worked out before the first load.
+
+    Attributes:
+        leaves: models that change and run no other that changes.
+        over: models that run one that changes; those that change themselves among them.
+        before: model to its configuration now, of all of these.
+        after: model to its configuration then.
+        versions: model to the version that serves now and the one that shall.
+    """
+
+    leaves: tuple[str, ...]
+    over: tuple[str, ...]
+    before: Mapping[str, ModelConfig]
+    after: Mapping[str, ModelConfig]
+    versions: Mapping[str, Change]
+
+    @property
+    def together(self) -> bool:
+        """Say whether models must be bound to versions meanwhile."""
+        same = all(_unversioned(self.before[n]) == _unversioned(self.after[n]) for n in self.over)
+        return bool(self.over) and (len(self.leaves) > 1 or not same)
+
+    def forward(self, load: Load) -> None:
+        """Load what shall serve.
+
+        Raises:
+            Refused: a load failed; :meth:`backward` brings back what was.
+        """
+        if self.together:
+            for name in self.over:
+                load(name, self._bound(self.before[name], new=False))
+            for name in self.leaves:
+                load(name, self._both(name))
+            for name in self.over:
+                load(name, self._bound(self.after[name], new=True))
+        for name in self.leaves:
+            load(name, self.after[name])
+        for name in self.over:
+            if self.together or name in self.versions:
+                load(name, self.after[name])
+
+    def backward(self, load: Load) -> None:
+        """Load what served, as far as that can be done."""
+        for name in (*self.leaves, *self.over, *self.leaves):
+            again = name in self.over or name in self.versions
+            if again and self.versions.get(name, _SERVED).before:
+                with suppress(Refused):
+                    load(name, self.before[name])
+
+    def _both(self, name: str) -> ModelConfig:
+        change = self.versions[name]
+        both = tuple(sorted({*change.before, change.after}))
+        policy = ModelVersionPolicy(specific=SpecificVersions(versions=both))
+        return dataclasses.replace(self.after[name], version_policy=policy)
+
+    def _bound(self, config: ModelConfig, *, new: bool) -> ModelConfig:
+        """Name the versions of the parts in an ensemble, or in what a Python model calls."""
+        versions = {
+            name: change.after if new or not change.before else change.before[-1]
+            for name, change in self.versions.items()
+        }
+        if scheduling := config.ensemble_scheduling:
+            steps = tuple(
+                dataclasses.replace(step, model_version=versions.get(step.model_name, -1))
+                for step in scheduling.step
+            )
+            return dataclasses.replace(
+                config, ensemble_scheduling=dataclasses.replace(scheduling, step=steps)
+            )
+        named = (f"{n}:{versions[n]}" if n in versions else n for n in called_by(config))
+        parameters = {**config.parameters, CALLS_PARAMETER: " ".join(named)}
+        return dataclasses.replace(config, parameters=parameters)
+
+
+_SERVED = Change("", (1,), 1)
+
+
+def plan(target: Target, after: Mapping[str, ModelConfig], loaded: Sequence[str]) -> Switch:
+    """Work out the loads of a server.
+
+    Args:
+        target: what is to serve.
+        after: configuration of every model that changes.
+        loaded: models that the server has.
+    """
+    repository = target.repository
+    changes = {c.model: c for c in target.changes if c.model in loaded}
+    before = {name: _fixed(repository, name) for name in loaded if _has_config(repository, name)}
+    over = [
+        name
+        for name, config in before.items()
+        if changes.keys() & {*_runs(config), *_runs(after.get(name, config))}
+    ]
+    return Switch(
+        leaves=tuple(name for name in changes if name not in over),
+        over=tuple(over),
+        before={name: before[name] for name in {*over, *changes} if name in before},
+        after={name: after.get(name, before[name]) for name in {*over, *changes}},
+        versions=changes,
+    )
+
+
+def carry_out(server: RunningServer, target: Target, after: Mapping[str, ModelConfig]) -> float:
+    """Have a running server switch; gives the seconds that it took.
+
+    Raises:
+        LoadError: it refused; what served before serves again.
+        OSError: it does not answer.
+    """
+    start = time.monotonic()
+    work = plan(target, after, loaded_models(server))
+    with _control(server) as control:
+
+        def load(name: str, config: ModelConfig) -> None:
+            old = _stubs(server, target.repository, name) if called_by(config) else set()
+            try:
+                control.load(name, timeout_s=LOAD_S, config=config)
+            except Refused as refusal:
+                raise Refused(f"{name}: {refusal}") from refusal
+            _wait_for_end(old)
+
+        try:
+            work.forward(load)
+        except Refused as refusal:
+            work.backward(load)
+            raise LoadError(
+                f"the server at {server.endpoints.http} refused: {refusal}",
+                cause="what serves there has not changed",
+                next_step=f"see its log: {server.log}",
+                log=server.log,
+            ) from refusal
+    return time.monotonic() - start
+
+
+def _stubs(server: RunningServer, repository: Repository, name: str) -> set[int]:
+    """Find the processes that run a Python model."""
+    folders = {str(repository.folder(name).path.resolve()): name}
+    return {p.pid for p in stubs_of(server.pid) if p.state != "Z" and model_of(p.pid, folders)}
+
+
+def _wait_for_end(pids: set[int]) -> None:
+    """Wait until the old instance of a model has answered what it had begun.
+
+    It may still call its parts, in the versions that it was bound to.
+    """
+    deadline = time.monotonic() + LOAD_S
+    while pids and time.monotonic() < deadline:
+        pids = {pid for pid in pids if (found := proc.process(pid)) and found.state != "Z"}
+        time.sleep(_POLL_S)
+
+
+def align(server: RunningServer, repository: Repository, names: Sequence[str]) -> None:
+    """Have a running server serve what config.pbtxt says, after a switch that was cut short.
+
+    Raises:
+        LoadError: it refused.
+        OSError: it does not answer.
+    """
+    loaded = [name for name in loaded_models(server) if _has_config(repository, name)]
+    configs = {name: _fixed(repository, name) for name in loaded}
+    affected = [n for n in loaded if n in names or set(_runs(configs[n])) & set(names)]
+    # Models over others last: they find their parts as they shall be.
+    affected.sort(key=lambda name: bool(_runs(configs[name])))
+    with _control(server) as control:
+        try:
+            for name in affected:
+                control.load(name, timeout_s=LOAD_S, config=configs[name])
+        except Refused as refusal:
+            raise LoadError(
+                f"{name}: {refusal}", next_step=f"see its log: {server.log}", log=server.log
+            ) from refusal
+
+
+def loaded_models(server: RunningServer) -> list[str]:
+    """Name the models that a server has ready.
+
+    Raises:
+        OSError: it does not answer.
+    """
+    address = urlsplit(server.endpoints.http)
+    control = Control(address.hostname or "", address.port or 0, server.control_key)
+    return sorted({state.name for state in control.index() if state.state == "READY"})
+
+
+def served_by(server: RunningServer) -> dict[str, list[int]]:
+    """Give the versions that a server has ready, by model; raises OSError."""
+    address = urlsplit(server.endpoints.http)
+    control = Control(address.hostname or "", address.port or 0, server.control_key)
+    found: dict[str, list[int]] = {}
+    for state in control.index():
+        if state.state == "READY":
+            found.setdefault(state.name, []).append(int(state.version))
+    return {name: sorted(versions) for name, versions in found.items()}
+
+
+def _control(server: RunningServer) -> GrpcControl:
+    return GrpcControl(server.endpoints.grpc.removeprefix("grpc://"), server.control_key)
+
+
+def _has_config(repository: Repository, name: str) -> bool:
+    return repository.folder(name).config_path.is_file()
+
+
+def _fixed(repository: Repository, name: str) -> ModelConfig:
+    """Read config.pbtxt with the versions that it comes to: new folders shall not count."""
+    folder = repository.folder(name)
+    config = folder.config()
+    served = serving(folder)
+    if not served:
+        return config
+    if len(served) == 1:
+        return dataclasses.replace(config, version_policy=only(served[0]))
+    policy = ModelVersionPolicy(specific=SpecificVersions(versions=served))
+    return dataclasses.replace(config, version_policy=policy)
+
+
+def _runs(config: ModelConfig) -> list[str]:
+    steps = config.ensemble_scheduling.step if config.ensemble_scheduling else ()
+    return [*(step.model_name for step in steps), *called_by(config)]
+
+
+def _unversioned(config: ModelConfig) -> ModelConfig:
+    return dataclasses.replace(config, version_policy=None)

@@ -1,0 +1,175 @@
+"""The versions that are to serve, tried on a private server beside those that serve now."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from modelport.errors import IntegrityError
+from modelport.repository import pbtxt, publish
+from modelport.repository.layout import CONFIG, ModelFolder, Repository
+from modelport.repository.manifest import Manifest
+from modelport.repository.samples import FILE_NAME as SAMPLES
+from modelport.repository.samples import Samples
+from modelport.repository.settings import Settings
+from modelport.rollout.change import Target, serving
+from modelport.runtime.server import Server
+from modelport.spec.config import ModelVersionPolicy, SpecificVersions
+from modelport.spec.parts import Tolerance
+from modelport.verify import latency, through_server
+from modelport.verify.latency import Ratio
+from modelport.verify.parity import Parity
+
+Tell = Callable[[str], None]
+
+
+@dataclass
+class Trial:
+    """What was found.
+
+    Attributes:
+        parity: of every model that is to serve with it, against its own samples.
+        speed: of every public model that changes, against the version that serves.
+        objections: what stands against the promotion.
+    """
+
+    parity: dict[str, Parity] = field(default_factory=dict)
+    speed: dict[str, Ratio] = field(default_factory=dict)
+    objections: list[str] = field(default_factory=list)
+
+
+def run(target: Target, settings: Settings, tell: Tell) -> Trial:
+    """Ask the versions that are to serve all that they were proven with, and time them.
+
+    Raises:
+        LoadError: one does not load.
+        IntegrityError: samples are missing or damaged.
+    """
+    found = Trial()
+    repository = target.repository
+    tell(f"trying {', '.join(f'{n} {v}' for n, v in sorted(target.versions.items()))}")
+    with _served(repository, target.versions) as after:
+        for name, version in sorted(target.versions.items()):
+            manifest = repository.folder(name).manifest(version)
+            parity = found.parity[name] = _parity(after, repository.folder(name), manifest)
+            if parity.problems:
+                found.objections.append(
+                    f"{name} {version} answers {len(parity.problems)} of {parity.requests}"
+                    f" requests otherwise than when it was proven: {parity.problems[0]}"
+                )
+        compared = _compared(target)
+        if compared and not found.objections:
+            tell("timing it beside what serves")
+            _time(target, settings, compared, after, found)
+    return found
+
+
+def _time(
+    target: Target, settings: Settings, compared: Mapping[str, int], after: Server, found: Trial
+) -> None:
+    """Start what serves now beside it, and ask both in turn."""
+    before = {
+        name: served[-1]
+        for name in target.versions
+        if (served := serving(target.repository.folder(name)))
+    }
+    with _served(target.repository, before) as now:
+        for name, version in compared.items():
+            samples = _samples(target.repository.folder(name), version)
+            ratio = latency.compare(now.endpoints.grpc, after.endpoints.grpc, name, samples)
+            found.speed[name] = ratio
+            bound = settings.bounds(name).most_slower
+            # Only what is slower beyond doubt: one noisy moment is no reason.
+            if ratio.low > bound:
+                found.objections.append(
+                    f"{name} takes {ratio.after_ms:.3g} ms in place of {ratio.before_ms:.3g} ms:"
+                    f" {ratio.ratio:.2f} times (95 %: {ratio.low:.2f} to {ratio.high:.2f}),"
+                    f" allowed is {bound:g}"
+                )
+
+
+def _compared(target: Target) -> dict[str, int]:
+    """Choose the public models whose answers change, and that serve already."""
+    changed = {change.model for change in target.changes if change.before}
+    found = {}
+    for name, version in target.versions.items():
+        manifest = target.repository.folder(name).manifest(version)
+        same = serving(target.repository.folder(name))
+        if manifest.public and same and (name in changed or changed & manifest.parts.keys()):
+            found[name] = version
+    return found
+
+
+def _parity(server: Server, folder: ModelFolder, manifest: Manifest) -> Parity:
+    bound = manifest.proof.tolerance
+    urls = [getattr(server.endpoints, one) for one in manifest.proof.through_server.transports]
+    return through_server.parity(
+        urls,
+        folder.name,
+        _samples(folder, manifest.version),
+        Tolerance(bound.absolute, bound.relative),
+        concurrencies=(1, 8),
+    )
+
+
+def _samples(folder: ModelFolder, version: int) -> Samples:
+    return Samples.read(folder.version_dir(version) / SAMPLES)
+
+
+@contextmanager
+def _served(repository: Repository, versions: Mapping[str, int]) -> Iterator[Server]:
+    """Serve these versions, and nothing else, from a folder that refers to them."""
+    stage = publish.new_stage(repository.path, "trial")
+    try:
+        for name, version in versions.items():
+            place(repository.folder(name), version, stage / name)
+            (stage / name / str(version)).symlink_to(
+                repository.folder(name).version_dir(version).resolve()
+            )
+        server = Server.start(stage, listed=False, response_cache=False)
+        try:
+            yield server
+        finally:
+            server.kill()
+    finally:
+        publish.discard(repository.path, stage)
+
+
+def place(folder: ModelFolder, version: int, target: Path) -> None:
+    """Write what lies beside the version folders so that this version serves.
+
+    Raises:
+        IntegrityError: a file of labels is missing.
+    """
+    target.mkdir(parents=True, exist_ok=True)
+    config = dataclasses.replace(folder.config_of(version), version_policy=only(version))
+    (target / CONFIG).write_text(pbtxt.render(config), encoding="utf-8")
+    for output in config.output:
+        if output.label_filename:
+            shutil.copyfile(labels(folder, version, output.label_filename),
+                            target / output.label_filename)  # fmt: skip
+
+
+def labels(folder: ModelFolder, version: int, name: str) -> Path:
+    """Find a file of labels: the version's own, or the model's.
+
+    Raises:
+        IntegrityError: there is neither.
+    """
+    for path in (folder.version_dir(version) / name, folder.path / name):
+        if path.is_file():
+            return path
+    raise IntegrityError(
+        f"{folder.version_dir(version) / name}: missing, and config.pbtxt names it",
+        next_step=f"modelport verify {folder.name}",
+        path=folder.version_dir(version) / name,
+    )
+
+
+def only(version: int) -> ModelVersionPolicy:
+    """Make the version policy that one version serves."""
+    return ModelVersionPolicy(specific=SpecificVersions(versions=(version,)))
