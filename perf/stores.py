@@ -135,7 +135,7 @@ def show(steps: list[Step]) -> None:
     """Print a table."""
     console = Console(width=None if sys.stdout.isatty() else 140, highlight=False)
     load = Path("/proc/loadavg").read_text().split()[0]
-    table = Table(title=f"S3 (SeaweedFS on loopback), load before {load}", title_justify="left")
+    table = Table(title=f"S3 (SeaweedFS on loopback), load at the end {load}", title_justify="left")
     for column in ("step", "requests", "files sent", "MB", "files received", "MB", "s"):
         table.add_column(column, justify="left" if column == "step" else "right")
     for s in steps:

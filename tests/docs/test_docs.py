@@ -21,7 +21,13 @@ from modelport.repository.layout import Repository
 from modelport.repository.samples import Samples
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = ["docs/your-own-model.md", "docs/clients.md", "docs/doctor.md", "docs/trust.md"]
+DOCUMENTS = [
+    "docs/your-own-model.md",
+    "docs/clients.md",
+    "docs/doctor.md",
+    "docs/trust.md",
+    "docs/stores.md",
+]
 USUAL_PORTS = (8000, 8001, 8002)
 # A net under a command that hangs; no document needs as much.
 LIMIT_S = 300.0

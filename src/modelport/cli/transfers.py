@@ -106,7 +106,7 @@ def local(out: Output, place: str) -> Path:
     traffic = outcome.traffic
     out.note(
         f"{place}: received {traffic['files_received']} files,"
-        f" {traffic['bytes_received'] / 1e6:.1f} MB, into {repository}"
+        f" {_size(traffic['bytes_received'])}, into {repository}"
     )
     return repository
 
@@ -172,23 +172,30 @@ def show(out: Output, outcome: Outcome, direction: str, *, as_json: bool) -> Non
 
 
 def _row(change: Change) -> tuple[object, ...]:
-    size = f"{change.size_bytes / 1e6:.3f} MB" if change.files else None
+    size = _size(change.size_bytes) if change.files else None
     what = _DONE.get(change.what, change.what)
     return change.model, change.version, what, change.files or None, size
 
 
 def _summary(outcome: Outcome, direction: str) -> str:
     place = f"{direction} {outcome.store}"
-    models = f"{outcome.models} {'model' if outcome.models == 1 else 'models'}"
+    models = _count(outcome.models, "model")
     if not outcome.changes:
         return f"{models}, nothing new {place}"
-    versions = sum(change.what == "version" for change in outcome.changes)
+    versions = _count(sum(change.what == "version" for change in outcome.changes), "new version")
     if outcome.dry_run:
-        size = sum(change.size_bytes for change in outcome.changes)
-        return f"{models}, {versions} new versions, {size / 1e6:.1f} MB {place}: not done"
+        size = _size(sum(change.size_bytes for change in outcome.changes))
+        return f"{models}, {versions}, {size} {place}: not done"
     traffic = outcome.traffic
     moved = "sent" if direction == "to" else "received"
-    return (
-        f"{models}, {versions} new versions; {moved} {traffic[f'files_{moved}']} files,"
-        f" {traffic[f'bytes_{moved}'] / 1e6:.1f} MB {place}, with {traffic['requests']} requests"
-    )
+    files, size = _count(traffic[f"files_{moved}"], "file"), _size(traffic[f"bytes_{moved}"])
+    requests = f", with {_count(traffic['requests'], 'request')}" if traffic["requests"] else ""
+    return f"{models}, {versions}; {moved} {files}, {size} {place}{requests}"
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
+def _size(size_bytes: int) -> str:
+    return f"{size_bytes / 1e6:.1f} MB" if size_bytes >= 100_000 else f"{size_bytes / 1e3:.1f} kB"

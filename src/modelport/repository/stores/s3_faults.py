@@ -106,7 +106,7 @@ def _answered(error: ClientError, url: str, place: str, doing: str) -> Exception
         return StoreAccessError(
             f"{place}: these credentials may not {doing}",
             cause="reading takes s3:GetObject and s3:ListBucket; pushing takes s3:PutObject,"
-            " s3:DeleteObject and s3:ListBucketMultipartUploads too",
+            " s3:DeleteObject, s3:ListBucketMultipartUploads and s3:ListMultipartUploadParts too",
             next_step="give them that right, or use others",
             url=url,
         )
@@ -121,7 +121,7 @@ def _answered(error: ClientError, url: str, place: str, doing: str) -> Exception
         return StoreError(
             f"{place}: the server cannot {doing}: {code}",
             cause="it knows no conditional writes, without which two pushes could mix",
-            next_step="use a server that does: AWS, MinIO, SeaweedFS and Ceph do",
+            next_step="use a server that does, such as AWS or SeaweedFS",
             url=url,
         )
     return StoreError(
