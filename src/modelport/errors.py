@@ -17,6 +17,10 @@ the ``modelport`` command ends with::
     │   ├── PublishError             23   the disk or another publisher is in the way
     │   ├── PromotionError           24   the version must not serve as things are
     │   ├── SigningKeyError          26   give another key, or its passphrase
+    │   ├── StoreError               27   the store lacks what is asked for, or fails
+    │   │   ├── StoreUnreachableError 28   nobody answers there
+    │   │   ├── StoreAccessError     29   give credentials, or the right to do it
+    │   │   └── StoreConflictError   25   it holds something else: pull, or publish a new version
     │   └── UnhealthyRepositoryError  1   `modelport doctor` found something wrong
     ├── RuntimeFault                 30
     │   ├── ToolchainError           31   tritonserver or its environment is missing
@@ -159,6 +163,30 @@ class SigningKeyError(RepositoryError):
     """A key is missing, cannot be read, or is not of the kind that is asked for."""
 
     exit_code = 26
+
+
+class StoreError(RepositoryError):
+    """A store of versions lacks what is asked for, or did not do what was asked."""
+
+    exit_code = 27
+
+
+class StoreUnreachableError(StoreError):
+    """Nobody answers at a store's address, or the connection broke again and again."""
+
+    exit_code = 28
+
+
+class StoreAccessError(StoreError):
+    """A store wants credentials, or does not allow these to do what was asked."""
+
+    exit_code = 29
+
+
+class StoreConflictError(StoreError):
+    """A store and a repository hold different things under one name; nothing was overwritten."""
+
+    exit_code = 25
 
 
 class UnhealthyRepositoryError(RepositoryError):

@@ -40,6 +40,9 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "sbom": ("modelport.cli.sbom", "Write what a version is made of, as CycloneDX.", "serve"),
     "rebuild": ("modelport.cli.rebuild", "Build a version again and compare.", "build"),
     "doctor": ("modelport.cli.doctor", "Check a model repository without a server.", "serve"),
+    "push": ("modelport.cli.push", "Send proven versions to a folder or S3.", "serve"),
+    "pull": ("modelport.cli.pull", "Fetch versions from a folder or S3, verified.", "serve"),
+    "sync": ("modelport.cli.sync", "Keep a repository equal to a folder or S3.", "serve"),
     "toolchain": ("modelport.cli.toolchain", "Show or fetch the tritonserver in use.", "serve"),
 }
 

@@ -13,6 +13,12 @@ REPOSITORY = click.option(
     show_default=True,
     help="The model repository: a folder of model folders.",
 )
+REPOSITORY_OR_STORE = click.option(
+    "--repository",
+    default="model_repository",
+    show_default=True,
+    help="The model repository, or s3://bucket/prefix.",
+)
 BUILDERS = click.option(
     "--builders",
     type=click.Path(path_type=Path),

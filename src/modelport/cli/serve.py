@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from modelport.cli import options, serving
+from modelport.cli import options, serving, transfers
 from modelport.cli.output import Output, pass_output
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @click.command("serve")
-@options.REPOSITORY
+@options.REPOSITORY_OR_STORE
 @options.HOST
 @click.option("--http-port", default=8000, show_default=True, help="0 for a free one.")
 @click.option("--grpc-port", default=8001, show_default=True, help="0 for a free one.")
@@ -39,7 +39,9 @@ def command(out: Output, /, **given: Any) -> None:
     """Serve a model repository until Ctrl-C or SIGTERM.
 
     Both let requests in flight end; a second one ends the server at once.
+    From s3://… what serves there is first fetched into the cache, and verified.
     """
+    given["repository"] = transfers.local(out, given["repository"])
     service = serving.Service(
         repository=given["repository"],
         names=[n for n in (given["models"] or "").split(",") if n] or None,
