@@ -34,6 +34,8 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "promote": ("modelport.cli.promote", "Have a version serve, if it may.", "serve"),
     "rollback": ("modelport.cli.rollback", "Have what served before serve again.", "serve"),
     "history": ("modelport.cli.history", "Show who had which version serve.", "serve"),
+    "diff": ("modelport.cli.diff", "Show what distinguishes two versions.", "serve"),
+    "gc": ("modelport.cli.gc", "Remove versions that nothing needs.", "serve"),
     "keys": ("modelport.cli.keys", "Make key pairs to sign versions with.", "sign"),
     "sign": ("modelport.cli.sign", "Sign versions, offline, with a private key.", "sign"),
     "verify": ("modelport.cli.verify", "Check versions: digests and signatures.", "serve"),

@@ -1,0 +1,91 @@
+"""What `gc` leaves, and what it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from policies import pin
+
+from modelport.errors import PublishError
+from modelport.repository import publish as publishing
+from modelport.repository.layout import Repository
+from modelport.rollout import cleaning, history
+from modelport.rollout.history import Switched
+
+
+@pytest.fixture
+def many(repository: Repository, publish: Callable[..., None]) -> Repository:
+    """Six versions of an ensemble over a part; 2 serves."""
+    for version in range(1, 7):
+        publish("part", version)
+        publish("whole", version, {"part": version})
+    pin(repository, whole=2, part=2)
+    return repository
+
+
+def removed(repository: Repository, keep: int) -> dict[str, list[int]]:
+    found: dict[str, list[int]] = {}
+    for one in cleaning.look(repository, keep=keep).removable:
+        found.setdefault(one.model, []).append(one.version)
+    return found
+
+
+def test_what_serves_and_the_newest_stay_with_their_parts(many: Repository) -> None:
+    assert removed(many, 1) == {"part": [1, 3, 4, 5], "whole": [1, 3, 4, 5]}
+    assert removed(many, 3) == {"part": [1, 3], "whole": [1, 3]}
+
+
+def test_pinned_versions_stay_and_bring_their_parts(many: Repository) -> None:
+    (many.path / "modelport.toml").write_text(
+        "[models.whole]\npinned = [4]\n[keep]\nversions = 1\n"
+    )
+    assert removed(many, 1) == {"part": [1, 3, 5], "whole": [1, 3, 5]}
+    kept = cleaning.look(many).kept
+    assert kept["whole", 4] == "pinned in modelport.toml"
+    assert kept["part", 4] == "a part of whole 4"
+
+
+def test_what_a_roll_back_would_bring_stays(many: Repository) -> None:
+    changes = {"whole": Switched(before=[3], after=2), "part": Switched(before=[3], after=2)}
+    _, text = history.appended(
+        many.path, action="promote", model="whole", version=2, changes=changes, reason=""
+    )
+    (many.path / history.FILE_NAME).write_text(text)
+    assert removed(many, 1) == {"part": [1, 4, 5], "whole": [1, 4, 5]}
+
+
+def test_removal_takes_whole_folders_and_nothing_else(many: Repository) -> None:
+    by_hand = many.folder("whole").version_dir(9)
+    by_hand.mkdir()
+    freed = cleaning.remove(many, keep=1)
+    assert {(one.model, one.version) for one in freed} == {
+        (name, version) for name in ("part", "whole") for version in (1, 3, 4, 5)
+    }
+    assert all(one.size_bytes > 0 for one in freed)
+    assert many.folder("whole").versions() == [2, 6, 9], "9 has no manifest: somebody put it there"
+    assert cleaning.remove(many, keep=1) == ()
+    assert not publishing.staging_root(many.path).exists()
+
+
+def test_a_disk_that_refuses_leaves_whole_versions(
+    many: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Path.rename
+
+    def refuse(self: Path, target: Path) -> Path:
+        if "part-3" in str(target):
+            raise OSError(30, "Read-only file system")
+        return real(self, target)
+
+    monkeypatch.setattr(Path, "rename", refuse)
+    with pytest.raises(PublishError, match="could not remove a version"):
+        cleaning.remove(many, keep=1)
+    for name in ("part", "whole"):
+        for version in many.folder(name).versions():
+            assert (
+                not many.folder(name)
+                .manifest(version)
+                .changed_files(many.folder(name).version_dir(version))
+            )
