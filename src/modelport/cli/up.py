@@ -128,9 +128,9 @@ class Opening:
             with self._board.shown():
                 self._building.start()
                 self._serve_all()
-            going_on = self._conclude()
+            # Before it says that all serves: who reads that may end it at once.
             self._signals.listen()
-            if going_on:
+            if self._conclude():
                 assert self._server is not None
                 self._signals.wait(self._server)
         except KeyboardInterrupt:
