@@ -172,6 +172,8 @@ def _to_numbers(
         array = np.asarray(value)
     except (ValueError, OverflowError) as error:  # rows of unequal length; 2**70
         raise _refusal(tensor, metadata, f"cannot be made an array: {error}") from error
+    if isinstance(value, (list, tuple)) and array.dtype.kind == "f":
+        array = _integers(value, expected, array)
     literal = isinstance(value, (bool, int, float, list, tuple))
     have, want = _family(array.dtype), _family(expected)
     if array.size and have != want and not (literal and have < want):
@@ -186,6 +188,15 @@ def _to_numbers(
             f"they do not fit into {tensor.datatype}",
         )
     return converted
+
+
+def _integers(value: Value, expected: np.dtype[Any], array: Array) -> Array:
+    """Keep whole numbers as such: of 0 and 2**63 together, numpy makes FP64."""
+    if _family(expected) != _INTEGER:
+        return array
+    whole, info = np.asarray(value, np.object_), np.iinfo(expected)
+    fits = all(type(item) is int and info.min <= item <= info.max for item in whole.flat)
+    return whole.astype(expected) if fits else array
 
 
 _BOOL, _INTEGER, _FLOAT, _OTHER = range(4)

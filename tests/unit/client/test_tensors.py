@@ -3,7 +3,7 @@ from __future__ import annotations
 import ml_dtypes
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -56,6 +56,7 @@ def test_an_array_of_the_right_dtype_goes_through_untouched(
 
 @pytest.mark.parametrize("datatype", [n for n in NUMERIC if "INT" in n])
 @given(values=st.lists(st.integers(-(2**70), 2**70), min_size=1, max_size=4))
+@example(values=[0, 2**63])
 def test_integers_arrive_exactly_or_are_refused(datatype: str, values: list[int]) -> None:
     info = np.iinfo(DTYPES[datatype])
     if all(info.min <= value <= info.max for value in values):
