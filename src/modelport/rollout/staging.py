@@ -9,8 +9,8 @@ from pathlib import Path
 from modelport.repository import edits
 from modelport.repository.layout import CONFIG, ModelFolder
 from modelport.repository.publish import Move
-from modelport.rollout.change import Change, Target, serving
-from modelport.rollout.trial import labels, only
+from modelport.rollout.change import Change, Target, only, serving
+from modelport.rollout.trial import labels
 from modelport.spec.config import ModelConfig
 
 

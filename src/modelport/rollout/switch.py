@@ -19,17 +19,14 @@ from urllib.parse import urlsplit
 
 from modelport.errors import LoadError
 from modelport.repository.layout import Repository
-from modelport.rollout.change import Change, Target, serving
-from modelport.rollout.trial import only
+from modelport.rollout.change import Change, Target, only, serving
 from modelport.runtime import proc
 from modelport.runtime.control import Control, Refused
 from modelport.runtime.grpc_control import GrpcControl
-from modelport.runtime.plan import called_by
 from modelport.runtime.process import stubs_of
 from modelport.runtime.servers import RunningServer
 from modelport.runtime.stubs import model_of
-from modelport.spec.config import ModelConfig, ModelVersionPolicy, SpecificVersions
-from modelport.spec.model import CALLS_PARAMETER
+from modelport.spec.config import CALLS_PARAMETER, ModelConfig
 
 LOAD_S = 60.0
 _POLL_S = 0.01
@@ -89,9 +86,8 @@ class Switch:
 
     def _both(self, name: str) -> ModelConfig:
         change = self.versions[name]
-        both = tuple(sorted({*change.before, change.after}))
-        policy = ModelVersionPolicy(specific=SpecificVersions(versions=both))
-        return dataclasses.replace(self.after[name], version_policy=policy)
+        both = sorted({*change.before, change.after})
+        return dataclasses.replace(self.after[name], version_policy=only(*both))
 
     def _bound(self, config: ModelConfig, *, new: bool) -> ModelConfig:
         """Name the versions of the parts in an ensemble, or in what a Python model calls."""
@@ -107,7 +103,7 @@ class Switch:
             return dataclasses.replace(
                 config, ensemble_scheduling=dataclasses.replace(scheduling, step=steps)
             )
-        named = (f"{n}:{versions[n]}" if n in versions else n for n in called_by(config))
+        named = (f"{n}:{versions[n]}" if n in versions else n for n in config.calls)
         parameters = {**config.parameters, CALLS_PARAMETER: " ".join(named)}
         return dataclasses.replace(config, parameters=parameters)
 
@@ -129,7 +125,7 @@ def plan(target: Target, after: Mapping[str, ModelConfig], loaded: Sequence[str]
     over = [
         name
         for name, config in before.items()
-        if changes.keys() & {*_runs(config), *_runs(after.get(name, config))}
+        if changes.keys() & (config.runs | after.get(name, config).runs)
     ]
     return Switch(
         leaves=tuple(name for name in changes if name not in over),
@@ -148,11 +144,11 @@ def carry_out(server: RunningServer, target: Target, after: Mapping[str, ModelCo
         OSError: it does not answer.
     """
     start = time.monotonic()
-    work = plan(target, after, loaded_models(server))
+    work = plan(target, after, sorted(served_by(server)))
     with _control(server) as control:
 
         def load(name: str, config: ModelConfig) -> None:
-            old = _stubs(server, target.repository, name) if called_by(config) else set()
+            old = _stubs(server, target.repository, name) if config.calls else set()
             try:
                 control.load(name, timeout_s=LOAD_S, config=config)
             except Refused as refusal:
@@ -196,11 +192,11 @@ def align(server: RunningServer, repository: Repository, names: Sequence[str]) -
         LoadError: it refused.
         OSError: it does not answer.
     """
-    loaded = [name for name in loaded_models(server) if _has_config(repository, name)]
+    loaded = [name for name in sorted(served_by(server)) if _has_config(repository, name)]
     configs = {name: _fixed(repository, name) for name in loaded}
-    affected = [n for n in loaded if n in names or set(_runs(configs[n])) & set(names)]
+    affected = [n for n in loaded if n in names or configs[n].runs & set(names)]
     # Models over others last: they find their parts as they shall be.
-    affected.sort(key=lambda name: bool(_runs(configs[name])))
+    affected.sort(key=lambda name: bool(configs[name].runs))
     with _control(server) as control:
         try:
             for name in affected:
@@ -209,17 +205,6 @@ def align(server: RunningServer, repository: Repository, names: Sequence[str]) -
             raise LoadError(
                 f"{name}: {refusal}", next_step=f"see its log: {server.log}", log=server.log
             ) from refusal
-
-
-def loaded_models(server: RunningServer) -> list[str]:
-    """Name the models that a server has ready.
-
-    Raises:
-        OSError: it does not answer.
-    """
-    address = urlsplit(server.endpoints.http)
-    control = Control(address.hostname or "", address.port or 0, server.control_key)
-    return sorted({state.name for state in control.index() if state.state == "READY"})
 
 
 def served_by(server: RunningServer) -> dict[str, list[int]]:
@@ -246,17 +231,7 @@ def _fixed(repository: Repository, name: str) -> ModelConfig:
     folder = repository.folder(name)
     config = folder.config()
     served = serving(folder)
-    if not served:
-        return config
-    if len(served) == 1:
-        return dataclasses.replace(config, version_policy=only(served[0]))
-    policy = ModelVersionPolicy(specific=SpecificVersions(versions=served))
-    return dataclasses.replace(config, version_policy=policy)
-
-
-def _runs(config: ModelConfig) -> list[str]:
-    steps = config.ensemble_scheduling.step if config.ensemble_scheduling else ()
-    return [*(step.model_name for step in steps), *called_by(config)]
+    return dataclasses.replace(config, version_policy=only(*served)) if served else config
 
 
 def _unversioned(config: ModelConfig) -> ModelConfig:

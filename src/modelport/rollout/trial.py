@@ -16,9 +16,8 @@ from modelport.repository.manifest import Manifest
 from modelport.repository.samples import FILE_NAME as SAMPLES
 from modelport.repository.samples import Samples
 from modelport.repository.settings import Settings
-from modelport.rollout.change import Target, serving
+from modelport.rollout.change import Target, only, serving
 from modelport.runtime.server import Server
-from modelport.spec.config import ModelVersionPolicy, SpecificVersions
 from modelport.spec.parts import Tolerance
 from modelport.verify import latency, through_server
 from modelport.verify.latency import Ratio
@@ -32,12 +31,10 @@ class Trial:
     """What was found.
 
     Attributes:
-        parity: of every model that is to serve with it, against its own samples.
         speed: of every public model that changes, against the version that serves.
         objections: what stands against the promotion.
     """
 
-    parity: dict[str, Parity] = field(default_factory=dict)
     speed: dict[str, Ratio] = field(default_factory=dict)
     objections: list[str] = field(default_factory=list)
 
@@ -55,7 +52,7 @@ def run(target: Target, settings: Settings, tell: Tell) -> Trial:
     with _served(repository, target.versions) as after:
         for name, version in sorted(target.versions.items()):
             manifest = repository.folder(name).manifest(version)
-            parity = found.parity[name] = _parity(after, repository.folder(name), manifest)
+            parity = _parity(after, repository.folder(name), manifest)
             if parity.problems:
                 found.objections.append(
                     f"{name} {version} answers {len(parity.problems)} of {parity.requests}"
@@ -168,8 +165,3 @@ def labels(folder: ModelFolder, version: int, name: str) -> Path:
         next_step=f"modelport verify {folder.name}",
         path=folder.version_dir(version) / name,
     )
-
-
-def only(version: int) -> ModelVersionPolicy:
-    """Make the version policy that one version serves."""
-    return ModelVersionPolicy(specific=SpecificVersions(versions=(version,)))

@@ -9,7 +9,6 @@ from pathlib import Path
 from modelport.errors import RepositoryError
 from modelport.repository.layout import ModelFolder, Repository
 from modelport.spec.config import ModelConfig
-from modelport.spec.model import CALLS_PARAMETER
 
 
 @dataclass(frozen=True)
@@ -116,13 +115,6 @@ def make(paths: Sequence[Path], names: Sequence[str] | None = None) -> Plan:
     return Plan(dict(sorted(models.items())))
 
 
-def called_by(config: ModelConfig) -> list[str]:
-    """Name the models that a Python model calls, as its configuration says."""
-    # "name:version" while a promotion switches several of them together.
-    names = config.parameters.get(CALLS_PARAMETER, "").split()
-    return [name.partition(":")[0] for name in names]
-
-
 def _folders(paths: Sequence[Path]) -> dict[str, ModelFolder]:
     folders: dict[str, ModelFolder] = {}
     for path in paths:
@@ -140,7 +132,4 @@ def _folders(paths: Sequence[Path]) -> dict[str, ModelFolder]:
 
 def _model(folder: ModelFolder) -> Model:
     config = folder.config() if folder.config_path.is_file() else None
-    scheduling = config.ensemble_scheduling if config else None
-    steps = {step.model_name for step in scheduling.step} if scheduling else set()
-    called = called_by(config) if config else ()
-    return Model(folder.name, folder, config, frozenset({*steps, *called}))
+    return Model(folder.name, folder, config, config.runs if config else frozenset())

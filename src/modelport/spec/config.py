@@ -279,6 +279,10 @@ class ModelMetrics:
     """Settings by metric family."""
 
 
+# The parameter of config.pbtxt that names the models which a Python model calls.
+CALLS_PARAMETER = "calls"
+
+
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class ModelConfig:
     """All that config.pbtxt says of one model.
@@ -337,6 +341,19 @@ class ModelConfig:
     """Cache of answers."""
     model_metrics: ModelMetrics | None = None
     """Settings of metrics."""
+
+    @property
+    def calls(self) -> tuple[str, ...]:
+        """Names of the models that the code of a Python model calls."""
+        # "name:version" while a promotion switches several of them together.
+        named = self.parameters.get(CALLS_PARAMETER, "").split()
+        return tuple(one.partition(":")[0] for one in named)
+
+    @property
+    def runs(self) -> frozenset[str]:
+        """Names of the models that answer a part of each request: steps, and what code calls."""
+        steps = self.ensemble_scheduling.step if self.ensemble_scheduling else ()
+        return frozenset({*(step.model_name for step in steps), *self.calls})
 
     @model_validator(mode="after")
     def _check(self) -> ModelConfig:

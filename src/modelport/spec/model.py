@@ -22,6 +22,7 @@ from pydantic import Field, StringConstraints, model_validator
 from pydantic.dataclasses import dataclass
 
 from modelport.spec.config import (
+    CALLS_PARAMETER,
     EnsembleStep,
     ModelConfig,
     ModelEnsembling,
@@ -49,8 +50,6 @@ Kind: TypeAlias = Literal["onnx", "python", "ensemble"]
 Delivery: TypeAlias = Literal["single", "sequence", "stream"]
 # Triton takes the folder's name for the model's name, so it must be a plain file name.
 Name: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
-# The parameter of config.pbtxt that names the models which a Python model calls.
-CALLS_PARAMETER = "calls"
 
 
 @dataclass(frozen=True, config=STRICT, kw_only=True)

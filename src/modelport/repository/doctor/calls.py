@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from modelport.repository.doctor.finding import Problem
 from modelport.repository.doctor.subject import Subject
-from modelport.spec.model import CALLS_PARAMETER
+from modelport.spec.config import CALLS_PARAMETER
 
 
 @dataclass(frozen=True)
@@ -64,11 +64,9 @@ def unknown_called_tensor(subject: Subject) -> Iterator[Problem]:
                     )
 
 
-def declared(subject: Subject) -> list[str]:
+def declared(subject: Subject) -> tuple[str, ...]:
     """Give the models that the parameter ``calls`` lists."""
-    if subject.config.backend != "python":
-        return []
-    return subject.config.parameters.get(CALLS_PARAMETER, "").split()
+    return subject.config.calls if subject.config.backend == "python" else ()
 
 
 def callees(subject: Subject) -> set[str]:

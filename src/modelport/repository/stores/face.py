@@ -17,7 +17,6 @@ from modelport.repository.manifest import Manifest
 from modelport.repository.stores.contents import StoredModel
 from modelport.repository.stores.store import Fingerprint, Store, holds
 from modelport.spec.config import ModelConfig, ModelVersionPolicy, SpecificVersions
-from modelport.spec.model import CALLS_PARAMETER
 
 
 @dataclass(frozen=True)
@@ -150,13 +149,6 @@ def referred(config: ModelConfig) -> set[str]:
     for state in config.sequence_batching.state if config.sequence_batching else ():
         found |= {f"initial_state/{i.data_file}" for i in state.initial_state if i.data_file}
     return {path for path in found - {""} if ".." not in path.split("/") and path[0] != "/"}
-
-
-def parts(config: ModelConfig) -> set[str]:
-    """Name the models that one runs: steps of an ensemble, and what its code calls."""
-    scheduling = config.ensemble_scheduling
-    steps = {step.model_name for step in scheduling.step} if scheduling else set()
-    return {*steps, *config.parameters.get(CALLS_PARAMETER, "").split()}
 
 
 def problem(face: Face, manifests: Iterable[Manifest], own: Iterator[bytes | None]) -> str | None:

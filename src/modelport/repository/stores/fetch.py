@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from modelport.errors import IntegrityError, PublishError, StoreUnreachableError
-from modelport.repository import publish
+from modelport.repository import digests, publish
 from modelport.repository.manifest import FileEntry
 from modelport.repository.stores.store import CHUNK_BYTES, Store
 from modelport.repository.stores.work import Crew
@@ -95,7 +95,7 @@ def fetch(store: Store, wanted: Wanted, stage: Path, crew: Crew) -> None:
     """
     target = stage / _FILES / wanted.entry.sha256
     if target.is_file():
-        if _digest(target) == wanted.entry.sha256:
+        if digests.of_file(target) == wanted.entry.sha256:
             crew.advance(wanted.entry.size_bytes)
             return
         target.unlink()
@@ -143,7 +143,7 @@ def _copied(wanted: Wanted, target: Path) -> bool:
         with suppress(FileNotFoundError):
             partial = target.with_suffix(".copy")
             shutil.copyfile(source, partial)
-            if _digest(partial) == wanted.entry.sha256:
+            if digests.of_file(partial) == wanted.entry.sha256:
                 partial.replace(target)
                 return True
             partial.unlink()
@@ -216,11 +216,3 @@ def _lies(store: Store, wanted: Wanted, got: str) -> IntegrityError:
         " repository that has it",
         key=wanted.key,
     )
-
-
-def _digest(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()

@@ -96,7 +96,7 @@ def models(store: Store, names: Sequence[str]) -> list[StoredModel]:
         if model is not None:
             found[name] = model
             known = face.of_store(store, model)
-            waiting += sorted(face.parts(known.config())) if known else []
+            waiting += sorted(known.config().runs) if known else []
         elif name in names:
             raise _no_such_model(store, name)
     return [found[name] for name in sorted(found)]

@@ -89,7 +89,7 @@ def chosen(repository: Repository, names: Sequence[str]) -> tuple[list[ModelFold
             return
         folder = folders[name]
         if folder.config_path.is_file():
-            for part in sorted(face.parts(folder.config())):
+            for part in sorted(folder.config().runs):
                 visit(part, (*path, name))
         ordered[name] = folder
 
