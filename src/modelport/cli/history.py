@@ -27,7 +27,7 @@ def command(out: Output, model: str | None, repository: Path, as_json: bool) -> 
     does not say what the log ends with.
     """
     from modelport.repository.layout import Repository
-    from modelport.rollout import history, promotion
+    from modelport.rollout import history, intent
 
     place = Repository(repository)
     if model is not None:
@@ -40,7 +40,7 @@ def command(out: Output, model: str | None, repository: Path, as_json: bool) -> 
         out.json({"entries": listed, "disagreements": disagreements})
     else:
         _show(out, shown, entries)
-    if promotion.cut_short(repository):
+    if intent.cut_short(repository):
         out.note("a promotion was cut short; the next promote or rollback sees to it")
     if disagreements:
         listing = "\n".join(f"  {one}" for one in disagreements)

@@ -33,13 +33,13 @@ def command(out: Output, /, model: str, version: int, repository: Path, **given:
     a request. Bounds stand in modelport.toml.
     """
     from modelport.repository.layout import Repository
-    from modelport.rollout import promotion
+    from modelport.rollout import intent, promotion
 
     if given["force"] and not given["reason"].strip():
         raise click.UsageError('--force needs --reason "why it shall serve all the same"')
     place = Repository(repository)
     if not given["dry_run"]:
-        promotion.recover(place, out.note)
+        intent.recover(place, out.note)
     checked = promotion.check(place, model, version, out.note)
     if not checked.target.changes:
         _nothing_to_do(out, model, version, as_json=given["as_json"])

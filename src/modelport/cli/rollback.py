@@ -33,11 +33,11 @@ def command(
     """
     from modelport.cli import promote
     from modelport.repository.layout import Repository
-    from modelport.rollout import gates, promotion
+    from modelport.rollout import gates, intent, promotion
 
     place = Repository(repository)
     if not dry_run:
-        promotion.recover(place, out.note)
+        intent.recover(place, out.note)
     target = promotion.previous(place, model, to)
     if not target.changes:
         out.text(f"{model} {target.versions[model]} serves already")

@@ -1,10 +1,10 @@
 """Publishing: staged versions become visible together, or not at all.
 
-A publication is a list of moves from a staging folder into the repository.
+A publication is a list of moves between a staging folder and the repository.
 The moves are written to a journal and fsynced before the first of them is
-made. After a crash the next publication finds the journal and finishes the
-moves; before the journal is written, nothing in the repository has changed.
-So a crash at any point leaves the old state or the new one.
+made. After a crash the next command that takes the lock finds the journal and
+finishes the moves; before the journal is written, nothing in the repository has
+changed. So a crash at any point leaves the old state or the new one.
 
 Staging lies beside the repository, on the same file system, because Triton in
 poll mode takes every folder inside the repository for a model.
@@ -13,36 +13,40 @@ poll mode takes every folder inside the repository for a model.
 from __future__ import annotations
 
 import errno
-import json
 import os
 import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from modelport.errors import PublishError
+from modelport.repository import journal
+from modelport.repository.journal import JOURNAL, Move, fsync, staging_root, write_synced
+
+__all__ = [
+    "JOURNAL",
+    "LOCK",
+    "Move",
+    "apply",
+    "discard",
+    "explained",
+    "finish",
+    "locked",
+    "new_stage",
+    "new_stage_locked",
+    "recover",
+    "staging_root",
+    "write_synced",
+]
 
 LOCK = ".modelport.lock"
-JOURNAL = ".modelport.journal"
 _LOCK_TIMEOUT_S = 120.0
-
-
-@dataclass(frozen=True)
-class Move:
-    """One rename: ``staged`` (in the staging folder) becomes ``published`` (in the repository)."""
-
-    staged: Path
-    published: Path
-
-
-def staging_root(repository: Path) -> Path:
-    """Folder that holds everything staged for a repository."""
-    repository = repository.resolve()
-    return repository.parent / f".{repository.name}.staging"
+# Commands that leave nothing to look at or to go on from: the next of any kind clears up
+# after one that was killed. Builders' labels are theirs, and a pull goes on where it ended.
+_PASSING = ("gc", "promote", "sign", "store", "trial")
 
 
 def new_stage(repository: Path, label: str) -> Path:
@@ -68,8 +72,8 @@ def new_stage_locked(repository: Path, label: str) -> Path:
             # A publisher that ends takes the empty root away, at any moment and without the lock.
             with suppress(FileNotFoundError):
                 stage.mkdir()
-        for old in root.glob(f"{label}.*"):
-            if not _alive(old.name):
+        for old in root.iterdir():
+            if old.name.rsplit(".", 2)[0] in (label, *_PASSING) and not _alive(old.name):
                 shutil.rmtree(old, ignore_errors=True)
     if stage.stat().st_dev != repository.stat().st_dev:
         stage.rmdir()
@@ -88,7 +92,7 @@ def discard(repository: Path, stage: Path) -> None:
     One that the journal still needs stays: the next publication moves it.
     """
     with suppress(PublishError):
-        if any(staged.is_relative_to(stage) for staged, _ in _journal_moves(repository)):
+        if any(move.staged.is_relative_to(stage.resolve()) for move in journal.read(repository)):
             return
     shutil.rmtree(stage, ignore_errors=True)
     try:
@@ -130,19 +134,11 @@ def apply(repository: Path, moves: list[Move]) -> None:
             publication finishes this one.
     """
     _refuse_taken(moves)
-    journal = repository / JOURNAL
     with explained(repository, "publish"):
         for move in moves:
-            _fsync_tree(move.staged)
-        record = [_relative(repository, move) for move in moves]
-        partial = journal.with_suffix(".partial")
-        try:
-            write_synced(partial, json.dumps(record))
-        except OSError:
-            partial.unlink(missing_ok=True)
-            raise
-        partial.replace(journal)
-        _fsync(repository)
+            if not move.out:
+                _fsync_tree(move.staged)
+        journal.write(repository, moves)
     recover(repository)
 
 
@@ -152,22 +148,26 @@ def recover(repository: Path) -> bool:
     Raises:
         PublishError: the disk refuses, or the journal is none of Modelport's.
     """
-    journal = repository / JOURNAL
-    if not journal.is_file():
+    if not journal.pending(repository):
         return False
     finish = "mend that and run the same command again, which finishes it"
-    with explained(repository, "finish publishing", next_step=finish):
-        for staged, published in _journal_moves(repository):
-            _move(staged, published)
-        _fsync(repository)
-        journal.unlink()
-        _fsync(repository)
+    with explained(repository, "finish what was begun", next_step=finish):
+        fsync(repository)
+        moves = journal.read(repository)
+        for move in moves:
+            move.make()
+        fsync(repository)
+        (repository / JOURNAL).unlink()
+        fsync(repository)
+        for stage in {_stage_of(repository, move) for move in moves}:
+            if not _alive(stage.name):
+                discard(repository, stage)
     return True
 
 
 def finish(repository: Path) -> None:
     """Finish what a crash left behind, if there is anything; raises :class:`PublishError`."""
-    if (repository / JOURNAL).is_file():
+    if journal.pending(repository):
         with locked(repository):
             return
 
@@ -198,16 +198,10 @@ def explained(
         ) from error
 
 
-def _relative(repository: Path, move: Move) -> tuple[str, str]:
-    staged = move.staged.resolve().relative_to(staging_root(repository))
-    published = move.published.resolve().relative_to(repository.resolve())
-    return staged.as_posix(), published.as_posix()
-
-
 def _refuse_taken(moves: list[Move]) -> None:
     """Refuse to publish a version folder that another publisher has made meanwhile."""
     for move in moves:
-        if move.staged.is_dir() and move.published.exists():
+        if not move.out and move.staged.is_dir() and move.published.exists():
             raise PublishError(
                 f"{move.published}: another publisher made this version meanwhile",
                 next_step="run the same command again",
@@ -215,70 +209,19 @@ def _refuse_taken(moves: list[Move]) -> None:
             )
 
 
-def _journal_moves(repository: Path) -> list[tuple[Path, Path]]:
-    """Read the journal, all of it before anything is moved; empty without one."""
-    journal = repository / JOURNAL
-    if not journal.is_file():
-        return []
-    try:
-        record = [(str(old), str(new)) for old, new in json.loads(journal.read_bytes())]
-    except (ValueError, TypeError) as error:
-        raise _foreign_journal(repository, f"the publishing journal is damaged: {error}") from error
-    staging = staging_root(repository)
-    return [
-        (_inside(repository, staging, s), _inside(repository, repository, p)) for s, p in record
-    ]
-
-
-def _inside(repository: Path, root: Path, relative: str) -> Path:
-    """Join, refusing a path that leaves ``root``: a journal may come with a foreign repository."""
-    path = (root / relative).resolve()
-    if not path.is_relative_to(root.resolve()):
-        raise _foreign_journal(repository, f"{relative!r} in the publishing journal leaves {root}")
-    return path
-
-
-def _foreign_journal(repository: Path, what: str) -> PublishError:
-    return PublishError(
-        f"{repository}: {what}",
-        cause="the journal was not written by Modelport",
-        next_step=f"look at {repository / JOURNAL}, and delete it",
-        path=repository / JOURNAL,
-    )
-
-
-def _move(staged: Path, published: Path) -> None:
-    """Rename once; a repeated call finds nothing staged and does nothing."""
-    if not staged.exists():
-        return
-    published.parent.mkdir(parents=True, exist_ok=True)
-    staged.replace(published)
-    _fsync(published.parent)
+def _stage_of(repository: Path, move: Move) -> Path:
+    root = staging_root(repository).resolve()
+    return root / move.staged.relative_to(root).parts[0]
 
 
 def _alive(stage_name: str) -> bool:
-    pid = stage_name.split(".")[-2]
-    return pid.isdecimal() and Path(f"/proc/{pid}").exists()
-
-
-def write_synced(path: Path, text: str) -> None:
-    """Write a file, and return when it is on the disk."""
-    with path.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
+    _, *maker = stage_name.rsplit(".", 2)
+    # One that is named otherwise is none of ours: let it be.
+    return len(maker) != 2 or not maker[0].isdecimal() or Path(f"/proc/{maker[0]}").exists()
 
 
 def _fsync_tree(path: Path) -> None:
     if path.is_dir():
         for child in path.iterdir():
             _fsync_tree(child)
-    _fsync(path)
-
-
-def _fsync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    fsync(path)

@@ -9,6 +9,7 @@ from pathlib import Path
 from modelport.errors import IntegrityError
 from modelport.repository import publish
 from modelport.repository.layout import ModelFolder, Repository
+from modelport.repository.publish import Move
 from modelport.repository.settings import Settings
 from modelport.rollout import change, history, switch
 from modelport.runtime import servers
@@ -71,7 +72,7 @@ def look(repository: Repository, *, keep: int | None = None) -> Found:
 
 
 def remove(repository: Repository, *, keep: int | None = None) -> Sequence[Removable]:
-    """Remove what may be removed, each version by one rename out of the repository.
+    """Remove what may be removed: all of it or nothing, each version by one rename.
 
     Raises:
         IntegrityError: the log of promotions was tampered with.
@@ -85,10 +86,15 @@ def remove(repository: Repository, *, keep: int | None = None) -> Sequence[Remov
             return ()
         stage = publish.new_stage_locked(repository.path, "gc")
         try:
-            for one in removable:
-                version_dir = repository.folder(one.model).version_dir(one.version)
-                with publish.explained(repository.path, "remove a version"):
-                    version_dir.rename(stage / f"{one.model}-{one.version}")
+            moves = [
+                Move(
+                    stage / one.model / str(one.version),
+                    repository.folder(one.model).version_dir(one.version),
+                    out=True,
+                )
+                for one in removable
+            ]
+            publish.apply(repository.path, moves)
         finally:
             publish.discard(repository.path, stage)
     return removable

@@ -14,10 +14,8 @@ one, and has the server serve what the disk says.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Literal
 
 from modelport.errors import PromotionError
@@ -26,15 +24,12 @@ from modelport.repository.layout import Repository
 from modelport.repository.publish import Move
 from modelport.repository.settings import Settings
 from modelport.rollout import change as changes
-from modelport.rollout import gates, history, staging, switch, trial
+from modelport.rollout import gates, history, intent, staging, switch, trial
 from modelport.rollout.change import Target
 from modelport.rollout.history import Entry, Switched
+from modelport.rollout.intent import Tell
 from modelport.runtime import servers
-from modelport.spec.config import ModelConfig
 from modelport.verify.latency import Ratio
-
-INTENT = ".modelport.rollout"
-Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -181,36 +176,6 @@ def roll_back(repository: Repository, target: Target, model: str, *, reason: str
     )
 
 
-def recover(repository: Repository, tell: Tell) -> None:
-    """Bring server and disk together after a switch that was cut short.
-
-    Raises:
-        LoadError: a running server refuses.
-    """
-    intent = repository.path / INTENT
-    if not intent.is_file():
-        return
-    with publish.locked(repository.path):
-        _recover(repository, tell)
-
-
-def cut_short(repository: Path) -> bool:
-    """Say whether a switch was cut short and nobody has seen to it yet."""
-    return (repository / INTENT).is_file()
-
-
-def _recover(repository: Repository, tell: Tell) -> None:
-    """As :func:`recover`; the caller holds the lock, so the journal is finished."""
-    intent = repository.path / INTENT
-    if not intent.is_file():
-        return
-    names = list(json.loads(intent.read_bytes()))
-    for server in servers.running(repository.path):
-        tell(f"a promotion was cut short: {server.endpoints.http} serves what the disk says again")
-        switch.align(server, repository, names)
-    intent.unlink()
-
-
 def _as_it_was(repository: Repository, entry: Entry) -> Target:
     """Undo an entry: all that changed together goes back together."""
     versions = {
@@ -231,55 +196,37 @@ def _serve(
 ) -> Outcome:
     target = checked.target
     with publish.locked(repository.path):
-        _recover(repository, lambda _: None)
+        intent.recover_locked(repository, lambda _: None)
         _refuse_outdated(target)
         stage = publish.new_stage_locked(repository.path, "promote")
         try:
-            configs = staging.stage(target, stage, keep_config=keep_config)
-            entry, log = history.appended(
-                repository.path,
-                action=action,
-                model=model,
-                version=version,
-                changes={
-                    c.model: Switched(before=list(c.before), after=c.after) for c in target.changes
-                },
-                reason=reason,
-                overruled=checked.objections,
-                figures=checked.figures,
-            )
-            (stage / history.FILE_NAME).write_text(log, encoding="utf-8")
+            with publish.explained(repository.path, "stage"):
+                configs = staging.stage(target, stage, keep_config=keep_config)
+                entry, log = history.appended(
+                    repository.path,
+                    action=action,
+                    model=model,
+                    version=version,
+                    changes={
+                        c.model: Switched(before=list(c.before), after=c.after)
+                        for c in target.changes
+                    },
+                    reason=reason,
+                    overruled=checked.objections,
+                    figures=checked.figures,
+                )
+                (stage / history.FILE_NAME).write_text(log, encoding="utf-8")
             moves = [
                 *staging.moves(target, stage),
                 Move(stage / history.FILE_NAME, repository.path / history.FILE_NAME),
             ]
-            took = _switched(repository, target, configs)
-            publish.apply(repository.path, moves)
-            (repository.path / INTENT).unlink(missing_ok=True)
+            with intent.noted(repository, stage, [c.model for c in target.changes]) as switched:
+                for server in servers.running(repository.path):
+                    switched[server] = switch.carry_out(server, target, configs)
+                publish.apply(repository.path, moves)
         finally:
             publish.discard(repository.path, stage)
-    return Outcome(entry, took)
-
-
-def _switched(
-    repository: Repository, target: Target, configs: Mapping[str, ModelConfig]
-) -> dict[str, float]:
-    """Have every server of this machine switch, or none."""
-    publish.write_synced(
-        repository.path / INTENT, json.dumps(sorted(c.model for c in target.changes))
-    )
-    took: dict[str, float] = {}
-    done = []
-    try:
-        for server in servers.running(repository.path):
-            took[server.endpoints.http] = switch.carry_out(server, target, configs)
-            done.append(server)
-    except BaseException:
-        for server in done:
-            switch.align(server, repository, [c.model for c in target.changes])
-        (repository.path / INTENT).unlink(missing_ok=True)
-        raise
-    return took
+    return Outcome(entry, {server.endpoints.http: took for server, took in switched.items()})
 
 
 def _refuse_outdated(target: Target) -> None:
@@ -292,4 +239,13 @@ def _refuse_outdated(target: Target) -> None:
                 cause="somebody else promoted meanwhile",
                 next_step="look at modelport history, and promote again if it is still right",
                 model=one.model,
+            )
+    for name, version in sorted(target.versions.items()):
+        if not target.repository.folder(name).is_proven(version):
+            raise PromotionError(
+                f"{name}: version {version} was removed meanwhile",
+                cause="modelport gc, or a sync, took it for one that nobody needs",
+                next_step=f"modelport versions {name}; pin what must stay in modelport.toml",
+                model=name,
+                version=version,
             )

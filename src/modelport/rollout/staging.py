@@ -33,11 +33,11 @@ def stage(target: Target, folder: Path, *, keep_config: bool) -> dict[str, Model
 
 
 def moves(target: Target, folder: Path) -> list[Move]:
-    """List the renames that put the staged files in their places."""
+    """List the renames that put the staged files in their places: labels before what names them."""
     return [
         Move(file, target.repository.folder(change.model).path / file.name)
         for change in target.changes
-        for file in sorted((folder / change.model).iterdir())
+        for file in sorted((folder / change.model).iterdir(), key=lambda file: file.name == CONFIG)
     ]
 
 

@@ -157,14 +157,16 @@ def carry_out(server: RunningServer, target: Target, after: Mapping[str, ModelCo
 
         try:
             work.forward(load)
-        except Refused as refusal:
+        except BaseException as error:  # Ctrl-C must not leave it in between either
             work.backward(load)
+            if not isinstance(error, Refused):
+                raise
             raise LoadError(
-                f"the server at {server.endpoints.http} refused: {refusal}",
+                f"the server at {server.endpoints.http} refused: {error}",
                 cause="what serves there has not changed",
                 next_step=f"see its log: {server.log}",
                 log=server.log,
-            ) from refusal
+            ) from error
     return time.monotonic() - start
 
 

@@ -122,11 +122,12 @@ def _served(repository: Repository, versions: Mapping[str, int]) -> Iterator[Ser
     """Serve these versions, and nothing else, from a folder that refers to them."""
     stage = publish.new_stage(repository.path, "trial")
     try:
-        for name, version in versions.items():
-            place(repository.folder(name), version, stage / name)
-            (stage / name / str(version)).symlink_to(
-                repository.folder(name).version_dir(version).resolve()
-            )
+        with publish.explained(repository.path, "stage a trial"):
+            for name, version in versions.items():
+                place(repository.folder(name), version, stage / name)
+                (stage / name / str(version)).symlink_to(
+                    repository.folder(name).version_dir(version).resolve()
+                )
         server = Server.start(stage, listed=False, response_cache=False)
         try:
             yield server
