@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,9 @@ from modelport.build import pipeline
 from modelport.repository.layout import Repository
 
 ROOT = Path(__file__).parents[1]
+
+# Modules beside the tests are found by name.
+sys.path.insert(0, str(Path(__file__).parent))
 
 # Time never decides a test; these machines are shared.
 settings.register_profile("modelport", deadline=None)

@@ -114,6 +114,20 @@ def _log(verbose: bool) -> None:
     logger.setLevel(logging.INFO)
 
 
+def _of_the_system(error: OSError) -> ModelportError:
+    """Explain what the system refused where no command expects it, such as a full disk's folder."""
+    from modelport.repository.publish import likely_cause
+
+    place = f"{error.filename}: " if error.filename else ""
+    explained = ModelportError(
+        f"{place}{error.strerror or error}",
+        cause=likely_cause(error),
+        next_step="mend that and run the same command again; with modelport -v it shows where",
+    )
+    explained.__cause__ = error
+    return explained
+
+
 def main() -> NoReturn:
     """Run the command line; every error ends here, shown once, with its exit code."""
     out = Output(verbose=bool({"-v", "--verbose"} & set(sys.argv[1:])))
@@ -133,4 +147,7 @@ def main() -> NoReturn:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+    except OSError as error:
+        out.error(_of_the_system(error))
+        sys.exit(ModelportError.exit_code)
     sys.exit(0)

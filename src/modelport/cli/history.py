@@ -32,9 +32,8 @@ def command(out: Output, model: str | None, repository: Path, as_json: bool) -> 
     place = Repository(repository)
     if model is not None:
         place.model(model)
-    entries = history.read(repository)
+    entries, disagreements = history.checked(place)
     shown = [e for e in entries if model is None or model in e.changes]
-    disagreements = history.disagreements(place, entries)
     if as_json:
         listed = [history.dump(entry) for entry in shown]
         out.json({"entries": listed, "disagreements": disagreements})

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from modelport.errors import MissingExtraError, SigningKeyError
+from modelport.repository.publish import likely_cause
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import (
@@ -224,6 +225,7 @@ def _write(path: Path, content: bytes, mode: int) -> None:
             raise _taken(path) from error
         raise SigningKeyError(
             f"{path}: the key cannot be written ({error.strerror})",
+            cause=likely_cause(error),
             next_step="choose a folder that is there and that you may write to",
             path=path,
         ) from error

@@ -34,6 +34,7 @@ __all__ = [
     "discard",
     "explained",
     "finish",
+    "likely_cause",
     "locked",
     "new_stage",
     "new_stage_locked",
@@ -157,8 +158,8 @@ def recover(repository: Path) -> bool:
         for move in moves:
             move.make()
         fsync(repository)
+        # Not synced: should a power cut bring it back, its moves find nothing left to do.
         (repository / JOURNAL).unlink()
-        fsync(repository)
         for stage in {_stage_of(repository, move) for move in moves}:
             if not _alive(stage.name):
                 discard(repository, stage)
@@ -172,6 +173,19 @@ def finish(repository: Path) -> None:
             return
 
 
+def likely_cause(error: OSError) -> str | None:
+    """Say in words why the file system refused; None where its own words have to do."""
+    causes = {
+        errno.ENOSPC: "the disk is full",
+        errno.EDQUOT: "the disk quota is used up",
+        errno.EFBIG: "a file would be larger than this process may write (ulimit -f)",
+        errno.EACCES: "this user may not write there",
+        errno.EPERM: "this user may not write there",
+        errno.EROFS: "the file system is mounted read-only",
+    }
+    return causes.get(error.errno or 0)
+
+
 @contextmanager
 def explained(
     repository: Path,
@@ -182,17 +196,9 @@ def explained(
     try:
         yield
     except OSError as error:
-        causes = {
-            errno.ENOSPC: "the disk is full",
-            errno.EDQUOT: "the disk quota is used up",
-            errno.EFBIG: "a file would be larger than this process may write (ulimit -f)",
-            errno.EACCES: "this user may not write there",
-            errno.EPERM: "this user may not write there",
-            errno.EROFS: "the file system is mounted read-only",
-        }
         raise PublishError(
             f"{repository}: could not {doing}: {error.strerror or error}",
-            cause=causes.get(error.errno or 0),
+            cause=likely_cause(error),
             next_step=next_step,
             path=repository,
         ) from error

@@ -20,7 +20,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from modelport.errors import IntegrityError
-from modelport.repository import digests
+from modelport.repository import digests, publish
 from modelport.repository.layout import Repository
 
 FILE_NAME = "promotions.jsonl"
@@ -138,6 +138,24 @@ def appended(
     ).sealed()
     lines = [one.model_dump_json() for one in [*entries, entry]]
     return entry, "".join(f"{line}\n" for line in lines)
+
+
+def checked(repository: Repository) -> tuple[list[Entry], list[str]]:
+    """Read the log, and give it with its :func:`disagreements`.
+
+    A promotion between the two looks like one, and so does one that was cut short: before
+    anything is said, it is finished and looked at again.
+
+    Raises:
+        IntegrityError: the log was tampered with.
+        PublishError: the disk refuses what is to be finished.
+    """
+    entries = read(repository.path)
+    if found := disagreements(repository, entries):
+        with publish.locked(repository.path):
+            entries = read(repository.path)
+            found = disagreements(repository, entries)
+    return entries, found
 
 
 def disagreements(repository: Repository, entries: Sequence[Entry]) -> list[str]:

@@ -1,0 +1,176 @@
+"""Kills a process, or fills its disk, at the n-th thing that it does to the files of a folder.
+
+A :class:`Nursery` is a process of its own that has imported what is needed and forks a child for
+each trial, so that a kill at each of a hundred steps takes a second or two. The product knows
+nothing of it: Python announces what it does to files to audit hooks.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import pickle
+import resource
+import signal
+import subprocess
+import sys
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Literal
+
+# What makes a name or gives bytes a place, and so needs room; what else changes a folder.
+_MAKES = {"os.mkdir", "os.rename", "os.link", "os.symlink", "os.truncate"}
+_CHANGES = {*_MAKES, "os.remove", "os.rmdir", "os.chmod"}
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What goes wrong, and when.
+
+    Attributes:
+        kind: ``kill``: SIGKILL instead of the step. ``full``: no space from the step on.
+            ``limit``: the kernel refuses to write more than ``number`` bytes to a file.
+        number: of the step; steps count from 0.
+        folder: what is done elsewhere does not count.
+    """
+
+    kind: Literal["kill", "full", "limit"]
+    number: int
+    folder: Path
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a child ended.
+
+    Attributes:
+        killed: by the fault.
+        result: what the work returned.
+        error: class and text of what it raised; a traceback where that was none of Modelport's.
+    """
+
+    killed: bool
+    result: Any = None
+    error: tuple[str, str] | None = None
+
+
+class Nursery:
+    """Forks children that do some work with a fault in it.
+
+    Args:
+        *modules: with the work; imported once, from the folders on ``sys.path``.
+    """
+
+    def __init__(self, *modules: str) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, __file__, *modules],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        )
+
+    def run(self, work: Callable[..., Any], *arguments: Any, fault: Fault | None = None) -> Ended:
+        """Do the work, a function of one of the modules, in a child."""
+        assert self._process.stdin and self._process.stdout
+        pickle.dump((work.__module__, work.__name__, arguments, fault), self._process.stdin)
+        self._process.stdin.flush()
+        ended: Ended = pickle.load(self._process.stdout)
+        return ended
+
+    def close(self) -> None:
+        """End the nursery."""
+        self._process.communicate()
+
+
+def inject(fault: Fault) -> None:
+    """Arm this process; there is no way back."""
+    if fault.kind == "limit":
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (fault.number, resource.RLIM_INFINITY))
+        return
+    events = _CHANGES if fault.kind == "kill" else _MAKES
+    inside = str(fault.folder)
+    count = 0
+
+    def step() -> None:
+        nonlocal count
+        count += 1
+        if count <= fault.number:
+            return
+        if fault.kind == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), inside)
+
+    def hook(event: str, arguments: tuple[object, ...]) -> None:
+        if event == "open":
+            path, _, flags = arguments
+            if not isinstance(flags, int) or not flags & (os.O_WRONLY | os.O_RDWR):
+                return
+        elif event in events:
+            # A tree is removed by names that are relative to an open folder.
+            path = inside if isinstance(arguments[-1], int) and arguments[-1] > 0 else arguments[0]
+        else:
+            return
+        if isinstance(path, str | os.PathLike) and os.fspath(path).startswith(inside):
+            step()
+
+    sync = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        if os.readlink(f"/proc/self/fd/{descriptor}").startswith(inside):
+            step()
+        sync(descriptor)
+
+    os.fsync = fsync  # has no audit event
+    sys.addaudithook(hook)
+
+
+def _child(order: tuple[str, str, tuple[Any, ...], Fault | None]) -> Ended:
+    module, name, arguments, fault = order
+    work = getattr(import_module(module), name)
+    if fault is not None:
+        inject(fault)
+    try:
+        return Ended(False, work(*arguments))
+    except BaseException as error:
+        if type(error).__module__ == "modelport.errors":
+            return Ended(False, error=(type(error).__name__, str(error)))
+        return Ended(False, error=("traceback", traceback.format_exc()))
+
+
+def _forked(order: tuple[str, str, tuple[Any, ...], Fault | None]) -> Ended:
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        with os.fdopen(writing, "wb") as pipe:
+            pickle.dump(_child(order), pipe)
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        answer = pipe.read()
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    if code == -signal.SIGKILL:
+        return Ended(True)
+    ended: Ended = pickle.loads(answer)
+    return ended
+
+
+def _serve() -> None:
+    answers, sys.stdout = os.fdopen(os.dup(1), "wb"), sys.stderr
+    for module in sys.argv[1:]:
+        import_module(module)
+    while True:
+        try:
+            order = pickle.load(sys.stdin.buffer)
+        except EOFError:
+            return
+        pickle.dump(_forked(order), answers)
+        answers.flush()
+
+
+if __name__ == "__main__":
+    # What is pickled is named after the module, not after the script.
+    import_module("faults")._serve()

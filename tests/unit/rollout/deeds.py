@@ -1,0 +1,222 @@
+"""A small repository, what commands do to it, and what can be seen of it from outside.
+
+An ensemble ``whole`` runs ``part_a`` and ``part_b``. Of each there are three versions with
+configurations and labels of their own; version 1 was promoted, and serves.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from datetime import datetime, timezone
+from pathlib import Path
+
+import numpy as np
+
+from modelport.repository import doctor, edits, keys, pbtxt, publish, signing
+from modelport.repository.layout import Repository
+from modelport.repository.manifest import (
+    BuilderEntry,
+    FileEntry,
+    Manifest,
+    ParityEntry,
+    Proof,
+    ToleranceEntry,
+)
+from modelport.repository.publish import Move
+from modelport.repository.samples import FILE_NAME as SAMPLES
+from modelport.repository.samples import Case, Samples
+from modelport.rollout import change, cleaning, history, intent, promotion
+from modelport.rollout.promotion import Checked
+
+MODELS = ("part_a", "part_b", "whole")
+CODE = """\
+class TritonPythonModel:
+    def execute(self, requests):
+        return [None for _ in requests if 1 / 0]
+"""
+PART = """\
+name: "{name}"
+backend: "python"
+max_batch_size: {batch}
+input {{ name: "x" data_type: TYPE_FP32 dims: [2] }}
+output {{ name: "y" data_type: TYPE_FP32 dims: [2] label_filename: "labels{version}.txt" }}
+"""
+WHOLE = """\
+name: "whole"
+platform: "ensemble"
+max_batch_size: {batch}
+input {{ name: "x" data_type: TYPE_FP32 dims: [2] }}
+output {{ name: "y" data_type: TYPE_FP32 dims: [2] }}
+ensemble_scheduling {{
+  step {{
+    model_name: "part_a" model_version: -1
+    input_map {{ key: "x" value: "x" }} output_map {{ key: "y" value: "half" }}
+  }}
+  step {{
+    model_name: "part_b" model_version: -1
+    input_map {{ key: "x" value: "half" }} output_map {{ key: "y" value: "y" }}
+  }}
+}}
+"""
+
+
+def make(path: Path) -> None:
+    """Publish three versions, promote the first, and have a fourth ready beside them."""
+    for version in (1, 2, 3):
+        publish_version(path, version)
+    promote(path, 1)
+    (path / publish.LOCK).unlink()
+    for name in MODELS:
+        write_version(path.parent / "ready" / name / "4", name, 4)
+    keys.generate(path.parent / "key")
+
+
+# --- deeds, each as its command does it ---------------------------------------------------
+
+
+def publish_version(path: Path, version: int) -> None:
+    """Write and publish a version of all models together, as a build does."""
+    stage = publish.new_stage(path, "family")
+    moves = []
+    for name in MODELS:
+        folder = stage / name / str(version)
+        write_version(folder, name, version)
+        moves.append(Move(folder, path / name / str(version)))
+        if not (path / name / "config.pbtxt").is_file():
+            for file in (*folder.glob("labels*"), folder / "config.pbtxt"):
+                (stage / name / file.name).write_bytes(file.read_bytes())
+                moves.append(Move(stage / name / file.name, path / name / file.name))
+    with publish.locked(path):
+        publish.apply(path, moves)
+    publish.discard(path, stage)
+
+
+def publish_fourth(path: Path) -> None:
+    """Publish what lies ready."""
+    stage = publish.new_stage(path, "family")
+    try:
+        with publish.explained(path, "stage"):
+            for name in MODELS:
+                (path.parent / "ready" / name).rename(stage / name)
+        with publish.locked(path):
+            publish.apply(path, [Move(stage / name / "4", path / name / "4") for name in MODELS])
+    finally:
+        publish.discard(path, stage)
+
+
+def promote(path: Path, version: int = 2) -> None:
+    place = Repository(path)
+    intent.recover(place, lambda _: None)
+    publish.finish(path)
+    target = change.target(place, "whole", version)
+    if target.changes:
+        promotion.promote(place, Checked(target, {}), "whole", version)
+
+
+def roll_back(path: Path) -> None:
+    """Have version 3 serve, where that is what is wanted."""
+    place = Repository(path)
+    intent.recover(place, lambda _: None)
+    target = promotion.previous(place, "whole", 3)
+    promotion.roll_back(place, target, "whole", reason="it was better")
+
+
+def collect(path: Path) -> None:
+    Repository(path).models()
+    cleaning.remove(Repository(path), keep=1)
+
+
+def sign(path: Path) -> None:
+    versions = [(Repository(path).folder(name), 1) for name in ("part_a", "whole")]
+    signing.sign(path, versions, path.parent / "key")
+
+
+def new_key(path: Path) -> None:
+    keys.generate(path / "key")
+
+
+def next_command(path: Path) -> None:
+    """Do what every command does that changes a repository, before and after its own work."""
+    intent.recover(Repository(path), lambda _: None)
+    publish.discard(path, publish.new_stage(path, "family"))
+
+
+# --- what can be seen ----------------------------------------------------------------------
+
+
+def view(path: Path) -> dict[str, str]:
+    """Digest every file that a Triton would see, and the log."""
+    found = {}
+    for folder, folders, files in os.walk(path):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in files:
+            file = Path(folder, name)
+            if not name.startswith(".") and name != history.FILE_NAME:
+                # No two signatures are the same.
+                content = b"" if name == signing.SIGNATURE else file.read_bytes()
+                found[file.relative_to(path).as_posix()] = hashlib.sha256(content).hexdigest()
+    return found
+
+
+def findings(path: Path) -> set[tuple[str, ...]]:
+    """What doctor says, without the version numbers."""
+    return {(f.rule, f.model, f.path.name, f.field) for f in doctor.check(path)}
+
+
+def serving(path: Path) -> dict[str, list[int]]:
+    """Versions that a Triton would serve that starts now; each has to be whole."""
+    found = {}
+    for folder in Repository(path).models():
+        config = folder.config()
+        for output in config.output:
+            if output.label_filename:
+                assert (folder.path / output.label_filename).is_file(), folder
+        found[folder.name] = folder.served_versions()
+        assert found[folder.name], folder
+        for version in found[folder.name]:
+            assert not folder.manifest(version).changed_files(folder.version_dir(version))
+    return found
+
+
+def log(path: Path) -> list[str]:
+    """Read the log, which has to hold and to say what serves."""
+    entries = history.read(path)
+    assert history.disagreements(Repository(path), entries) == []
+    return [f"{entry.action} {entry.version}" for entry in entries]
+
+
+def write_version(folder: Path, name: str, version: int) -> None:
+    """Write a version folder with its manifest."""
+    parts = {"part_a": version, "part_b": version} if name == "whole" else {}
+    folder.mkdir(parents=True)
+    text = (WHOLE if parts else PART).format(name=name, version=version, batch=7 + version)
+    edits.write(folder / "config.pbtxt", pbtxt.parse(text), builder="builders/family.py")
+    if not parts:
+        (folder / f"labels{version}.txt").write_text("a\nb\n")
+        (folder / "model.py").write_text(CODE)
+        (folder / "weights.bin").write_bytes(b"%d" % version * 100)
+    x = np.zeros((1, 2), np.float32)
+    Samples((Case({"x": x}, {"y": x}),)).write(folder / SAMPLES)
+    parity = ParityEntry(
+        reference="test", requests=1, batch_sizes=[1], worst_absolute=0.0, worst_relative=0.0
+    )
+    Manifest(
+        model=name,
+        version=version,
+        kind="ensemble" if parts else "python",
+        public=bool(parts),
+        created=datetime(2026, 1, 1, tzinfo=timezone.utc),
+        builder=BuilderEntry(path="builders/family.py", sha256="0" * 64),
+        build_key="0" * 64,
+        dependencies={},
+        runs=sorted(parts),
+        parts=parts,
+        data=[],
+        proof=Proof(
+            tolerance=ToleranceEntry(absolute=1e-6, relative=0.0),
+            through_server=parity,
+            server="test",
+        ),
+        files=[FileEntry.of(path, folder) for path in sorted(folder.iterdir())],
+    ).write(folder)
