@@ -104,18 +104,19 @@ def inject(fault: Fault) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), inside)
 
+    def within(path: object) -> bool:
+        return isinstance(path, str | os.PathLike) and os.fspath(path).startswith(inside)
+
     def hook(event: str, arguments: tuple[object, ...]) -> None:
         if event == "open":
             path, _, flags = arguments
-            if not isinstance(flags, int) or not flags & (os.O_WRONLY | os.O_RDWR):
-                return
+            if isinstance(flags, int) and flags & (os.O_WRONLY | os.O_RDWR) and within(path):
+                step()
         elif event in events:
             # A tree is removed by names that are relative to an open folder.
-            path = inside if isinstance(arguments[-1], int) and arguments[-1] > 0 else arguments[0]
-        else:
-            return
-        if isinstance(path, str | os.PathLike) and os.fspath(path).startswith(inside):
-            step()
+            relative = isinstance(arguments[-1], int) and arguments[-1] > 0
+            if relative or any(within(path) for path in arguments[:2]):
+                step()
 
     sync = os.fsync
 

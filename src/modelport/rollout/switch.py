@@ -167,7 +167,8 @@ def carry_out(server: RunningServer, target: Target, after: Mapping[str, ModelCo
         def load(name: str, config: ModelConfig) -> None:
             old = _stubs(server, target.repository, name) if config.calls else set()
             try:
-                control.load(name, timeout_s=LOAD_S, config=config)
+                folder = target.repository.folder(name)
+                control.load(name, timeout_s=LOAD_S, config=_labelled(folder, config))
             except Refused as refusal:
                 raise Refused(f"{name}: {refusal}") from refusal
             _wait_for_end(old)
@@ -219,7 +220,8 @@ def align(server: RunningServer, repository: Repository, names: Sequence[str]) -
     with _control(server) as control:
         try:
             for name in affected:
-                control.load(name, timeout_s=LOAD_S, config=configs[name])
+                config = _labelled(folders[name], configs[name])
+                control.load(name, timeout_s=LOAD_S, config=config)
         except Refused as refusal:
             raise LoadError(
                 f"{name}: {refusal}", next_step=f"see its log: {server.log}", log=server.log
@@ -244,6 +246,24 @@ def _as_loaded(folder: ModelFolder, versions: Sequence[int]) -> ModelConfig:
     there = folder.version_dir(versions[-1]).is_dir()
     config = folder.config_of(versions[-1]) if there else folder.config()
     return dataclasses.replace(config, version_policy=only(*versions))
+
+
+def _labelled(folder: ModelFolder, config: ModelConfig) -> ModelConfig:
+    """Have labels read from the version's own folder.
+
+    Those beside config.pbtxt are the old version's until the disk is written, after the switch.
+    """
+    policy = config.version_policy
+    if policy is None or policy.specific is None or not policy.specific.versions:
+        return config
+    own = folder.version_dir(max(policy.specific.versions))
+    output = tuple(
+        dataclasses.replace(one, label_filename=f"{own.name}/{one.label_filename}")
+        if one.label_filename and (own / one.label_filename).is_file()
+        else one
+        for one in config.output
+    )
+    return dataclasses.replace(config, output=output)
 
 
 def _unversioned(config: ModelConfig) -> ModelConfig:

@@ -30,24 +30,37 @@ from modelport.rollout import change, cleaning, history, intent, promotion
 from modelport.rollout.promotion import Checked
 
 MODELS = ("part_a", "part_b", "whole")
+# An answer to x = 1 that two versions made together is none of ANSWERS.
+ANSWERS = {1: 5.0, 2: 22.0, 3: 54.0, 4: 145.0}
+FORMULAS = {
+    "part_a": {1: "x * 2", 2: "x * 10", 3: "x * 23", 4: "x * 44"},
+    "part_b": {1: "x + 3", 2: "x + 12", 3: "x + 31", 4: "x + 101"},
+}
 CODE = """\
+import triton_python_backend_utils as pb_utils
+
+
 class TritonPythonModel:
     def execute(self, requests):
-        return [None for _ in requests if 1 / 0]
+        return [pb_utils.InferenceResponse([self.answer(request)]) for request in requests]
+
+    def answer(self, request):
+        x = pb_utils.get_input_tensor_by_name(request, "x").as_numpy()
+        return pb_utils.Tensor("y", FORMULA)
 """
 PART = """\
 name: "{name}"
 backend: "python"
 max_batch_size: {batch}
-input {{ name: "x" data_type: TYPE_FP32 dims: [2] }}
-output {{ name: "y" data_type: TYPE_FP32 dims: [2] label_filename: "labels{version}.txt" }}
+input {{ name: "x" data_type: TYPE_FP32 dims: [1] }}
+output {{ name: "y" data_type: TYPE_FP32 dims: [1] label_filename: "{labels}" }}
 """
 WHOLE = """\
 name: "whole"
 platform: "ensemble"
 max_batch_size: {batch}
-input {{ name: "x" data_type: TYPE_FP32 dims: [2] }}
-output {{ name: "y" data_type: TYPE_FP32 dims: [2] }}
+input {{ name: "x" data_type: TYPE_FP32 dims: [1] }}
+output {{ name: "y" data_type: TYPE_FP32 dims: [1] }}
 ensemble_scheduling {{
   step {{
     model_name: "part_a" model_version: -1
@@ -114,11 +127,10 @@ def promote(path: Path, version: int = 2) -> None:
         promotion.promote(place, Checked(target, {}), "whole", version)
 
 
-def roll_back(path: Path) -> None:
-    """Have version 3 serve, where that is what is wanted."""
+def roll_back(path: Path, to: int = 3) -> None:
     place = Repository(path)
     intent.recover(place, lambda _: None)
-    target = promotion.previous(place, "whole", 3)
+    target = promotion.previous(place, "whole", to)
     promotion.roll_back(place, target, "whole", reason="it was better")
 
 
@@ -190,13 +202,15 @@ def write_version(folder: Path, name: str, version: int) -> None:
     """Write a version folder with its manifest."""
     parts = {"part_a": version, "part_b": version} if name == "whole" else {}
     folder.mkdir(parents=True)
-    text = (WHOLE if parts else PART).format(name=name, version=version, batch=7 + version)
+    # One has labels of the same name and other content in each version, one those of another name.
+    labels = f"labels{version}.txt" if name == "part_b" else "labels.txt"
+    text = (WHOLE if parts else PART).format(name=name, labels=labels, batch=7 + version)
     edits.write(folder / "config.pbtxt", pbtxt.parse(text), builder="builders/family.py")
     if not parts:
-        (folder / f"labels{version}.txt").write_text("a\nb\n")
-        (folder / "model.py").write_text(CODE)
+        (folder / labels).write_text(f"{name} {version}\n")
+        (folder / "model.py").write_text(CODE.replace("FORMULA", FORMULAS[name][version]))
         (folder / "weights.bin").write_bytes(b"%d" % version * 100)
-    x = np.zeros((1, 2), np.float32)
+    x = np.zeros((1, 1), np.float32)
     Samples((Case({"x": x}, {"y": x}),)).write(folder / SAMPLES)
     parity = ParityEntry(
         reference="test", requests=1, batch_sizes=[1], worst_absolute=0.0, worst_relative=0.0
