@@ -113,9 +113,7 @@ def inject(fault: Fault) -> None:
             if isinstance(flags, int) and flags & (os.O_WRONLY | os.O_RDWR) and within(path):
                 step()
         elif event in events:
-            # A tree is removed by names that are relative to an open folder.
-            relative = isinstance(arguments[-1], int) and arguments[-1] > 0
-            if relative or any(within(path) for path in arguments[:2]):
+            if any(within(path) for path in arguments[:2]) or within(_open_folder(arguments[-1])):
                 step()
 
     sync = os.fsync
@@ -127,6 +125,13 @@ def inject(fault: Fault) -> None:
 
     os.fsync = fsync  # has no audit event
     sys.addaudithook(hook)
+
+
+def _open_folder(descriptor: object) -> str | None:
+    """Name the folder that paths are relative to where a tree is removed."""
+    if not isinstance(descriptor, int) or descriptor < 0:
+        return None
+    return os.readlink(f"/proc/self/fd/{descriptor}")
 
 
 def _child(order: tuple[str, str, tuple[Any, ...], Fault | None]) -> Ended:

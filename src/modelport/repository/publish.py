@@ -34,6 +34,7 @@ __all__ = [
     "discard",
     "explained",
     "finish",
+    "generation",
     "likely_cause",
     "locked",
     "new_stage",
@@ -102,9 +103,19 @@ def discard(repository: Path, stage: Path) -> None:
         return
 
 
+def generation(repository: Path) -> tuple[int, bool]:
+    """Give what differs from before once something was published, or while it is."""
+    # Each publication makes and removes its journal there.
+    return repository.stat().st_mtime_ns, journal.pending(repository)
+
+
 @contextmanager
-def locked(repository: Path) -> Iterator[None]:
+def locked(repository: Path, *, finishing: bool = True) -> Iterator[None]:
     """Hold the repository's publishing lock, after finishing what a crash left behind.
+
+    Args:
+        repository: where.
+        finishing: False for who only reads.
 
     Raises:
         PublishError: another publisher holds the lock for two minutes.
@@ -120,7 +131,8 @@ def locked(repository: Path) -> Iterator[None]:
             path=repository,
         ) from error
     try:
-        recover(repository)
+        if finishing:
+            recover(repository)
         yield
     finally:
         lock.release()

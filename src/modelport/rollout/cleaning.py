@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -131,4 +132,8 @@ def _add(kept: Reasons, model: str, versions: Sequence[int], reason: str) -> Non
 
 
 def _size_bytes(folder: Path) -> int:
-    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    total = 0
+    for file in folder.rglob("*"):
+        with suppress(FileNotFoundError):  # another gc takes it meanwhile
+            total += file.stat().st_size if file.is_file() else 0
+    return total

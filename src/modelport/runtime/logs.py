@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import re
-from datetime import datetime, timezone
+from contextlib import suppress
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 from modelport.errors import ServerStartError
 from modelport.runtime import cache
 
 KEEP = 10
+_STAMP = "%Y%m%dT%H%M%S.%f"
 
 # Said on every machine without a GPU; never the reason for anything.
 _NOISE = re.compile(r"CUDA|NVML|DCGM|pinned")
@@ -25,8 +27,19 @@ def new_path() -> Path:
     older = sorted(folder.glob("server-*.log"))
     for path in older[: max(0, len(older) - KEEP + 1)]:
         path.unlink(missing_ok=True)
-    now = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%S")
-    return folder / f"server-{now}-{os.getpid()}-{os.urandom(2).hex()}.log"
+    stamp = _stamp(older[-1].name.split("-")[1] if older else "")
+    return folder / f"server-{stamp}-{os.getpid()}-{os.urandom(2).hex()}.log"
+
+
+def _stamp(last: str) -> str:
+    """Give the time, or what sorts right after the last one where the clock was put back.
+
+    Else the next server would take the log of one that runs for the oldest.
+    """
+    now = datetime.now(timezone.utc)
+    with suppress(ValueError):  # one of before the fractions
+        now = max(now, datetime.strptime(f"{last}+0000", f"{_STAMP}%z") + timedelta(microseconds=1))
+    return now.strftime(_STAMP)
 
 
 def usable(path: Path) -> Path:

@@ -65,3 +65,16 @@ def test_complaints_leave_out_what_every_machine_without_gpu_says(tmp_path: Path
         '"failed to start"',
         "tritonserver: unrecognized option '--x'",
     ]
+
+
+def test_the_log_of_a_running_server_stays_when_the_clock_is_put_back(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv(cache.VARIABLE, str(tmp_path))
+    folder = cache.folder("logs")
+    for second in range(logs.KEEP):
+        (folder / f"server-209901{second + 1:02}T000000.000000-1-abcd.log").touch()
+    mine = logs.new_path()
+    mine.touch()
+    logs.new_path().touch()
+    assert mine.is_file()

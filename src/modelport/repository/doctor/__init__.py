@@ -10,10 +10,12 @@ from __future__ import annotations
 import difflib
 import logging
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
-from modelport.repository import positions
+from modelport.errors import PublishError
+from modelport.repository import positions, publish
 from modelport.repository.doctor import ignores
 from modelport.repository.doctor import rules as table
 from modelport.repository.doctor.finding import Finding, Problem, Report, Rule, Severity
@@ -78,6 +80,27 @@ def examine(
     Raises:
         RepositoryError: the repository, or a model of ``names``, is not there.
     """
+
+    def look() -> Report:
+        return _examined(repository, names, machine, digest_files, options)
+
+    Repository(repository).folders()  # raises where there is none
+    before = publish.generation(repository)
+    report = look()
+    if report.findings and publish.generation(repository) != (before[0], False):
+        # One model may have been read before a publication and another after it.
+        with suppress(PublishError), publish.locked(repository, finishing=False):
+            return look()
+    return report
+
+
+def _examined(
+    repository: Path,
+    names: Sequence[str] | None,
+    machine: Machine | None,
+    digest_files: bool,
+    options: ServerOptions | None,
+) -> Report:
     here = machine or Machine.detect()
     subjects: dict[str, Subject] = {}
     for folder in models(repository):
