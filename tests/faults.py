@@ -15,7 +15,7 @@ import signal
 import subprocess
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -62,11 +62,12 @@ class Nursery:
 
     Args:
         *modules: with the work; imported once, from the folders on ``sys.path``.
+        within: a command to run it under.
     """
 
-    def __init__(self, *modules: str) -> None:
+    def __init__(self, *modules: str, within: Sequence[str] = ()) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, __file__, *modules],
+            [*within, sys.executable, __file__, *modules],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},

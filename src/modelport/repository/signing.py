@@ -66,7 +66,7 @@ def sign(
     """
     keys.need_library()
     _refuse_inside(repository, private_key)
-    with tempfile.TemporaryDirectory() as folder:
+    with publish.explained(repository, "sign"), tempfile.TemporaryDirectory() as folder:
         public = keys.public_half(private_key, passphrase, Path(folder))
         found = [_decided(model, version, public) for model, version in versions]
     if not leave_out:
