@@ -8,6 +8,7 @@ nothing of it: Python announces what it does to files to audit hooks.
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import pickle
 import resource
@@ -75,7 +76,8 @@ class Nursery:
 
     def run(self, work: Callable[..., Any], *arguments: Any, fault: Fault | None = None) -> Ended:
         """Do the work, a function of one of the modules, in a child."""
-        assert self._process.stdin and self._process.stdout
+        assert self._process.stdin
+        assert self._process.stdout
         pickle.dump((work.__module__, work.__name__, arguments, fault), self._process.stdin)
         self._process.stdin.flush()
         ended: Ended = pickle.load(self._process.stdout)
@@ -86,63 +88,63 @@ class Nursery:
         self._process.communicate()
 
 
-def inject(fault: Fault) -> None:
-    """Arm this process; there is no way back."""
+class _Armed:
+    """Counts what this process does in the folder, and strikes at the step; for good."""
+
+    def __init__(self, fault: Fault) -> None:
+        self._fault = fault
+        self._inside = str(fault.folder)
+        self._events = _CHANGES if fault.kind == "kill" else _MAKES
+        self._count = 0
+        os.fsync = self.fsync  # has no audit event of its own
+        sys.addaudithook(self.hook)
+
+    def hook(self, event: str, arguments: tuple[Any, ...]) -> None:
+        if event == "open":
+            path, _, flags = arguments
+            if isinstance(flags, int) and flags & (os.O_WRONLY | os.O_RDWR):
+                self.step(path)
+        elif event in self._events:
+            self.step(*arguments[:2], _open_folder(arguments[-1]))
+
+    def fsync(self, descriptor: int) -> None:
+        """Count, and save the time: nobody pulls the plug here."""
+        self.step(_open_folder(descriptor))
+
+    def step(self, *paths: object) -> None:
+        if not any(isinstance(p, str | Path) and str(p).startswith(self._inside) for p in paths):
+            return
+        self._count += 1
+        if self._count <= self._fault.number:
+            return
+        if self._fault.kind == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self._inside)
+
+
+def _inject(fault: Fault) -> None:
     if fault.kind == "limit":
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (fault.number, resource.RLIM_INFINITY))
-        return
-    events = _CHANGES if fault.kind == "kill" else _MAKES
-    inside = str(fault.folder)
-    count = 0
-
-    def step() -> None:
-        nonlocal count
-        count += 1
-        if count <= fault.number:
-            return
-        if fault.kind == "kill":
-            os.kill(os.getpid(), signal.SIGKILL)
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), inside)
-
-    def within(path: object) -> bool:
-        return isinstance(path, str | os.PathLike) and os.fspath(path).startswith(inside)
-
-    def hook(event: str, arguments: tuple[object, ...]) -> None:
-        if event == "open":
-            path, _, flags = arguments
-            if isinstance(flags, int) and flags & (os.O_WRONLY | os.O_RDWR) and within(path):
-                step()
-        elif event in events:
-            if any(within(path) for path in arguments[:2]) or within(_open_folder(arguments[-1])):
-                step()
-
-    sync = os.fsync
-
-    def fsync(descriptor: int) -> None:
-        if os.readlink(f"/proc/self/fd/{descriptor}").startswith(inside):
-            step()
-        sync(descriptor)
-
-    os.fsync = fsync  # has no audit event
-    sys.addaudithook(hook)
+    else:
+        _Armed(fault)
 
 
 def _open_folder(descriptor: object) -> str | None:
-    """Name the folder that paths are relative to where a tree is removed."""
+    """Name what is open; a tree is removed by names that are relative to an open folder."""
     if not isinstance(descriptor, int) or descriptor < 0:
         return None
-    return os.readlink(f"/proc/self/fd/{descriptor}")
+    return os.readlink(f"/proc/self/fd/{descriptor}")  # noqa: PTH115 - may be no path at all
 
 
 def _child(order: tuple[str, str, tuple[Any, ...], Fault | None]) -> Ended:
     module, name, arguments, fault = order
     work = getattr(import_module(module), name)
     if fault is not None:
-        inject(fault)
+        _inject(fault)
     try:
         return Ended(False, work(*arguments))
-    except BaseException as error:
+    except BaseException as error:  # noqa: BLE001 - told to who asked for it
         if type(error).__module__ == "modelport.errors":
             return Ended(False, error=(type(error).__name__, str(error)))
         return Ended(False, error=("traceback", traceback.format_exc()))
@@ -169,6 +171,7 @@ def _serve() -> None:
     answers, sys.stdout = os.fdopen(os.dup(1), "wb"), sys.stderr
     for module in sys.argv[1:]:
         import_module(module)
+    gc.freeze()  # else each child copies what its collector looks at
     while True:
         try:
             order = pickle.load(sys.stdin.buffer)

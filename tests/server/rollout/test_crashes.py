@@ -7,6 +7,8 @@ the one right after the fault among them, is an answer made by the halves of two
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Literal
 
@@ -14,6 +16,7 @@ import deeds
 import numpy as np
 import pytest
 from faults import Ended, Fault, Nursery
+from tritonclient import grpc
 
 from modelport.client import Client
 from modelport.repository import journal, publish
@@ -92,6 +95,41 @@ def test_server_and_disk_agree_whatever_step_fails(
             break
     assert min(seen["old"], seen["new"], seen["finished"]) > 2, seen
     assert seen["ahead"] > 2 or kind == "full", seen
+
+
+def test_of_two_promotions_at_once_one_wins_on_the_server_too(
+    repository: Path, nursery: Nursery, client: Client
+) -> None:
+    (server,) = servers.running(repository)
+    shall = 3 - answered(client)
+    with closing(Nursery("deeds", "tritonclient.grpc")) as other, ThreadPoolExecutor() as pool:
+        both = [pool.submit(one.run, deeds.promote, repository, shall) for one in (nursery, other)]
+        ended = [one.result() for one in both]
+    assert Ended(False) in ended
+    for one in ended:
+        assert one.error is None or one.error[0] == "PromotionError"
+    assert deeds.serving(repository) == served_by(server) == all_serve(shall)
+    assert answered(client) == shall
+    deeds.log(repository)
+
+
+def test_labels_are_those_of_the_version(repository: Path, client: Client) -> None:
+    """Of a name that both versions use and of one that the old has not."""
+    (server,) = servers.running(repository)
+    for _ in range(2):
+        version = 3 - answered(client)
+        deeds.promote(repository, version)
+        for name in ("part_a", "part_b"):
+            assert label(server.endpoints.grpc, name) == f"{name} {version}"
+
+
+def label(url: str, model: str) -> str:
+    with grpc.InferenceServerClient(url.removeprefix("grpc://")) as triton:
+        x = grpc.InferInput("x", [1, 1], "FP32")
+        x.set_data_from_numpy(np.ones((1, 1), np.float32))
+        wanted = grpc.InferRequestedOutput("y", class_count=1)
+        (found,) = triton.infer(model, [x], outputs=[wanted]).as_numpy("y").ravel()
+    return found.decode().split(":")[2]
 
 
 def _nothing_or_to_be_finished(ended: Ended, switched: bool, begun: bool) -> None:

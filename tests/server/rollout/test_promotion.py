@@ -1,4 +1,4 @@
-"""Promotion and roll back on the real server: right under load, safe after a crash."""
+"""Promotion and roll back on the real server: right under load; test_crashes.py ends them."""
 
 from __future__ import annotations
 
@@ -238,52 +238,6 @@ def test_one_changed_byte_keeps_a_version_from_serving(two: Workplace) -> None:
     with pytest.raises(IntegrityError, match="sha256 differs"):
         promote(two, 2)
     assert two.content() == before
-
-
-@pytest.mark.parametrize("step", ["switched", "journal", "moved"])
-def test_a_crash_leaves_the_old_or_the_new(
-    two: Workplace, server: Server, step: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Killed after the server switched, after the journal, or after the first rename."""
-    from modelport.repository import publish
-
-    class Killed(BaseException):
-        pass
-
-    def kill(*_: object) -> None:
-        raise Killed
-
-    real_move, moved = publish._move, []
-    if step == "switched":
-        monkeypatch.setattr(publish, "apply", kill)
-    elif step == "journal":
-        monkeypatch.setattr(publish, "_move", kill)
-    else:
-        monkeypatch.setattr(
-            publish, "_move", lambda *a: kill() if moved else moved.append(real_move(*a))
-        )
-    with monkeypatch.context() as patch:
-        # What a killed process does not do either.
-        patch.setattr(publish, "discard", lambda *_: None)
-        with pytest.raises(Killed):
-            promote(two, 2)
-    monkeypatch.undo()
-    monkeypatch.setenv(cache.VARIABLE, str(_cache_of(server)))
-    assert promotion.cut_short(two.repository)
-    promotion.recover(Repository(two.repository), lambda _: None)
-    assert not promotion.cut_short(two.repository)
-    expected = 1 if step == "switched" else 2
-    assert served(two) == all_serve(expected)
-    with Client(server.endpoints.grpc) as client:
-        for name in ("chained", "called"):
-            y = client.infer(name, {"x": np.ones((1, 1), np.float32)})["y"]
-            assert y.item() == ANSWERS[expected]
-    assert history.disagreements(Repository(two.repository), history.read(two.repository)) == []
-
-
-def _cache_of(server: Server) -> Path:
-    assert server._state_file is not None
-    return server._state_file.parents[1]
 
 
 def test_a_terminal_sees_all_of_it(two: Workplace) -> None:

@@ -102,9 +102,9 @@ def test_a_terminal_sees_one_error_with_its_cause(
     """No file may grow at all: what changes something says so, what reads goes on."""
     before = deeds.view(repository)
     where = [] if command[0] == "keys" else ["--repository", "."]
+    modelport = [sys.executable, "-m", "modelport.cli", *command, *where]
     done = subprocess.run(
-        ["sh", "-c", 'ulimit -f 0; exec "$@"', "-", sys.executable, "-m", "modelport.cli"]
-        + [*command, *where],
+        ["sh", "-c", 'ulimit -f 0; exec "$@"', "-", *modelport],
         cwd=repository,
         env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
         capture_output=True,
