@@ -108,8 +108,12 @@ class _Armed:
             self.step(*arguments[:2], _open_folder(arguments[-1]))
 
     def fsync(self, descriptor: int) -> None:
-        """Count, and save the time: nobody pulls the plug here."""
-        self.step(_open_folder(descriptor))
+        """Refuse, but save the time: nobody pulls the plug here.
+
+        A kill before it leaves what a kill before the next step leaves.
+        """
+        if self._fault.kind == "full":
+            self.step(_open_folder(descriptor))
 
     def step(self, *paths: object) -> None:
         if not any(isinstance(p, str | Path) and str(p).startswith(self._inside) for p in paths):
