@@ -17,6 +17,7 @@ import subprocess
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -96,6 +97,7 @@ class _Armed:
         self._inside = str(fault.folder)
         self._events = _CHANGES if fault.kind == "kill" else _MAKES
         self._count = 0
+        self._struck = False
         os.fsync = self.fsync  # has no audit event of its own
         sys.addaudithook(self.hook)
 
@@ -104,6 +106,8 @@ class _Armed:
             path, _, flags = arguments
             if isinstance(flags, int) and flags & (os.O_WRONLY | os.O_RDWR):
                 self.step(path)
+                if self._fault.kind == "kill":
+                    self.step(path, opened=flags)
         elif event in self._events:
             self.step(*arguments[:2], _open_folder(arguments[-1]))
 
@@ -115,13 +119,20 @@ class _Armed:
         if self._fault.kind == "full":
             self.step(_open_folder(descriptor))
 
-    def step(self, *paths: object) -> None:
-        if not any(isinstance(p, str | Path) and str(p).startswith(self._inside) for p in paths):
+    def step(self, *paths: object, opened: int | None = None) -> None:
+        """Strike, if it is time; a file that is opened to write is there then, and empty."""
+        if self._struck or not any(
+            isinstance(p, str | Path) and str(p).startswith(self._inside) for p in paths
+        ):
             return
         self._count += 1
         if self._count <= self._fault.number:
             return
         if self._fault.kind == "kill":
+            self._struck = True
+            if opened is not None:
+                with suppress(OSError):
+                    os.open(str(paths[0]), opened, 0o600)
             os.kill(os.getpid(), signal.SIGKILL)
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self._inside)
 
