@@ -20,7 +20,7 @@ from modelport.errors import LoadError
 from modelport.repository.layout import ModelFolder, Repository
 from modelport.rollout.change import Change, Target, only
 from modelport.rollout.serving import by_config, served_by
-from modelport.runtime import proc
+from modelport.runtime import bytecode, proc
 from modelport.runtime.control import Refused
 from modelport.runtime.grpc_control import GrpcControl
 from modelport.runtime.process import stubs_of
@@ -161,6 +161,7 @@ def carry_out(server: RunningServer, target: Target, after: Mapping[str, ModelCo
         OSError: it does not answer.
     """
     start = time.monotonic()
+    _compile(target, after)
     work = plan(target, after, served_by(server))
     with _control(server) as control:
 
@@ -186,6 +187,19 @@ def carry_out(server: RunningServer, target: Target, after: Mapping[str, ModelCo
                 log=server.log,
             ) from error
     return time.monotonic() - start
+
+
+def _compile(target: Target, after: Mapping[str, ModelConfig]) -> None:
+    """Write the bytecode of Python models that shall serve before the server looks at them.
+
+    A stub that wrote it would change the folder, and with the next load of an ensemble over the
+    model Triton would load it anew as config.pbtxt has it: in the version that served before.
+    """
+    for change in target.changes:
+        if after[change.model].backend == "python":
+            version_dir = target.repository.folder(change.model).version_dir(change.after)
+            name = after[change.model].default_model_filename or "model.py"
+            bytecode.write_beside(version_dir / name)
 
 
 def _stubs(server: RunningServer, repository: Repository, name: str) -> set[int]:

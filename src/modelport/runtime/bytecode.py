@@ -23,10 +23,14 @@ def write(model: Model) -> None:
     if model.config is None or model.config.backend != "python":
         return
     for version in model.folder.served_versions():
-        code = model.folder.version_dir(version) / model.code_file
-        with suppress(OSError):
-            if not _is_fresh(code):
-                py_compile.compile(str(code), quiet=2)
+        write_beside(model.folder.version_dir(version) / model.code_file)
+
+
+def write_beside(code: Path) -> None:
+    """Compile one file, as :func:`write` does those of a model."""
+    with suppress(OSError):
+        if not _is_fresh(code):
+            py_compile.compile(str(code), quiet=2)
 
 
 def _is_fresh(code: Path) -> bool:

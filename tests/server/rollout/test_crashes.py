@@ -61,6 +61,14 @@ def all_serve(version: int) -> dict[str, list[int]]:
     return {name: [version] for name in deeds.MODELS}
 
 
+def test_parts_in_python_switch_under_an_ensemble(repository: Path, client: Client) -> None:
+    """Their code was never run before: bytecode that a stub writes would change their folders."""
+    assert not list(repository.glob("part_*/2/__pycache__"))
+    for version in (2, 1):
+        deeds.promote(repository, version)
+        assert answered(client) == version
+
+
 @pytest.mark.parametrize("kind", ["kill", "full"])
 def test_server_and_disk_agree_whatever_step_fails(
     repository: Path, nursery: Nursery, client: Client, kind: Literal["kill", "full"]
