@@ -7,6 +7,7 @@
     trial      both on private servers: right answers, and how fast
     switch     the running server takes the new versions, without losing a request
     history    the log of promotions: append-only, each entry bound to the one before
+    outlook    what a promotion would change, and what stands against it
     promotion  the way through all of these, in an order that a crash survives
     cleaning   what may be removed
 """
