@@ -125,6 +125,7 @@ class Runner:
         base: environment of all commands.
         github: the context of that name, the same for all runs.
         settings: ``vars`` and ``secrets`` of the repository; environments may have their own.
+        once: scripts that would do the same again, and are run the first time only.
         actions: what to do for an action, by name without its version.
     """
 
@@ -134,6 +135,8 @@ class Runner:
     github: Values
     settings: Mapping[str, Mapping[str, Mapping[str, str]]]
     actions: Mapping[str, Action]
+    once: set[str] = field(default_factory=set)
+    _done: set[str] = field(default_factory=set)
 
     @property
     def workspace(self) -> Path:
@@ -204,7 +207,11 @@ class Runner:
             self.actions[step["uses"].partition("@")[0]](made)
             return
         assert "${{" not in step["run"], "what others write would become part of a command"
+        if made.name in self._done:
+            made.exit_code = 0
+            return
         self._command(step["run"], made, files)
+        self._done |= {made.name} & self.once
         done.failed |= made.exit_code != 0
         if "id" in step:
             contexts["steps"][step["id"]] = {"outputs": _outputs(files["GITHUB_OUTPUT"])}

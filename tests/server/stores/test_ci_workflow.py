@@ -8,7 +8,7 @@ import shutil
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,6 @@ from seaweed import S3, opened
 from modelport import __version__
 from modelport.client import Client
 from modelport.repository import keys
-from modelport.repository.layout import Repository
 from modelport.repository.stores import contents
 from modelport.runtime import cache
 from modelport.runtime.server import Server
@@ -117,6 +116,7 @@ class Shop:
                 "actions/cache/save": self._save,
                 "github/codeql-action/upload-sarif": self._sarif,
             },
+            once={"Install"},
         )
 
     def write(self, path: str, text: str) -> None:
@@ -211,10 +211,10 @@ def shop(tmp_path: Path, s3: S3, own_cache: Path, request: pytest.FixtureRequest
 
 
 @pytest.fixture
-def machine(tmp_path: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def machine(tmp_path: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A machine that serves what it gets from the store."""
     monkeypatch.setenv(cache.VARIABLE, str(own_cache))
-    yield tmp_path / "machine" / "models"
+    return tmp_path / "machine" / "models"
 
 
 def modelport(*arguments: object) -> str:
@@ -225,6 +225,7 @@ def modelport(*arguments: object) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_from_a_change_to_the_machine_that_serves_it(shop: Shop, machine: Path) -> None:
     shop.commit(double=(2.0, 0.9), triple=(3.0, 0.8))
     # The store is empty: both models are new, and serve as soon as they are there.

@@ -80,6 +80,27 @@ def _common(mine: Sequence[Entry], theirs: Sequence[Entry]) -> int:
     )
 
 
+def refuse_fork(logs: Logs, store: Store) -> None:
+    """Refuse to push beside promotions that the log here does not know.
+
+    Raises:
+        StoreConflictError: both logs hold promotions that the other one does not.
+    """
+    if logs.side == "conflict":
+        raise _behind(logs, store)
+
+
+def _behind(logs: Logs, store: Store) -> StoreConflictError:
+    return StoreConflictError(
+        f"{store.url}/{FILE_NAME}: it holds promotions that the log here does not:"
+        f" {_words(logs.only_there)}",
+        cause="somebody else promoted and pushed since both were last in step; the log of a"
+        " store only grows, with --overwrite too",
+        next_step=f"modelport pull --from {store.url} --overwrite takes what serves there;"
+        " then promote again what shall serve, and push",
+    )
+
+
 def to_send(
     logs: Logs, pushed: Sequence[str], store: Store, *, forced: bool, notes: list[str]
 ) -> bytes | None:
@@ -93,16 +114,10 @@ def to_send(
         notes: hear why it stays.
 
     Raises:
-        StoreConflictError: the store's holds a promotion that the one here does not.
+        StoreConflictError: what serves would be forced upon a store whose log is ahead.
     """
-    if logs.side == "conflict" or (logs.side == "theirs" and forced):
-        raise StoreConflictError(
-            f"{store.url}/{FILE_NAME}: it holds promotions that the log here does not",
-            cause="somebody else promoted and pushed since both were last in step; the log of a"
-            " store only grows, with --overwrite too",
-            next_step=f"modelport pull --from {store.url} --overwrite takes what serves there;"
-            " then promote again what shall serve, and push",
-        )
+    if logs.side == "theirs" and forced:
+        raise _behind(logs, store)
     if logs.side != "ours":
         return None
     if others := logs.concern(pushed):

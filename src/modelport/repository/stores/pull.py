@@ -78,14 +78,15 @@ def pull(
     def plan(model: StoredModel) -> Incoming:
         return incoming.plan(repository, model, store, ledger, served, overwrite)
 
-    with ThreadPoolExecutor(jobs) as pool:
-        plans = list(pool.map(plan, listing.models.values()))
-    notes = [note for one in plans for note in one.notes]
-    gone = removal.plan(repository, plans, ledger, notes) if delete and not names else []
+    notes: list[str] = []
     logs = promoted.compare(repository, store, listing.log)
     log = promoted.to_take(
         logs, list(listing.models), store, repository, overwrite=overwrite, notes=notes
     )
+    with ThreadPoolExecutor(jobs) as pool:
+        plans = list(pool.map(plan, listing.models.values()))
+    notes += [note for one in plans for note in one.notes]
+    gone = removal.plan(repository, plans, ledger, notes) if delete and not names else []
     changes = [change for plan in plans for change in plan.changes()]
     changes += [promoted.change(log)] if log is not None else []
     if not dry_run:

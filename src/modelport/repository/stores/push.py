@@ -71,9 +71,11 @@ def push(
     pushed = [folder.name for folder in folders]
     listing = contents.listing(store, pushed if names else None)
     there = listing.models
+    # First of all: what to do about two histories is not what to do about two configurations.
+    logs = promoted.compare(repository, store, listing.log)
+    promoted.refuse_fork(logs, store)
     plans = [outgoing.plan(folder, there, store, ledger, overwrite, notes) for folder in folders]
     changes = [change for plan in plans for change in outgoing.changes(plan)]
-    logs = promoted.compare(repository, store, listing.log)
     forced = any(plan.forced for plan in plans)
     log = promoted.to_send(logs, pushed, store, forced=forced, notes=notes)
     changes += [promoted.change(log)] if log is not None else []

@@ -9,39 +9,21 @@ import pytest
 from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st
-from proven import Shelf, serves
+from proven import Shelf, agrees, serves
 
 from modelport import cli
 from modelport.errors import IntegrityError, StoreConflictError
 from modelport.repository import promotions
-from modelport.repository.layout import ModelFolder, Repository
 from modelport.repository.stores import open_store, promoted
 from modelport.repository.stores.pull import pull
 from modelport.repository.stores.push import push
 from modelport.rollout import history
-from modelport.rollout.history import Switched
 
 LOG = promotions.FILE_NAME
 
 
 def promote(repository: Path, name: str, version: int, reason: str = "") -> None:
-    """Have a version serve, with its entry in the log."""
-    before = ModelFolder(repository / name).served_versions()
-    Shelf(repository).promote(name, version)
-    _, text = history.appended(
-        repository,
-        action="promote",
-        model=name,
-        version=version,
-        changes={name: Switched(before=before, after=version)},
-        reason=reason,
-    )
-    (repository / LOG).write_text(text)
-
-
-def agree(repository: Path) -> bool:
-    """Say whether the log is unbroken, and what serves is what it ends with."""
-    return not history.disagreements(Repository(repository), promotions.read(repository))
+    Shelf(repository).record(name, version, reason)
 
 
 def promoted_in(repository: Path) -> list[tuple[str, int]]:
@@ -70,7 +52,7 @@ def test_a_promotion_travels_with_its_entry(url: str, shelf: Shelf, away: Path) 
     taken = pull(away, open_store(url))
     assert [(c.model, c.what) for c in taken.changes] == [("net", "configuration"), (None, "log")]
     assert (serves(away, "net"), promoted_in(away)) == ([2], [("net", 1), ("net", 2)])
-    assert agree(away)
+    assert agrees(away)
     assert push(shelf.path, open_store(url)).changes == ()
     assert pull(away, open_store(url)).changes == ()
 
@@ -89,7 +71,7 @@ def test_a_promotion_on_the_way_in_is_passed_on(url: str, shelf: Shelf, away: Pa
     push(away, open_store(url))
     pull(shelf.path, open_store(url))
     assert serves(shelf.path, "net") == [2]
-    assert agree(shelf.path)
+    assert agrees(shelf.path)
 
 
 def test_nothing_is_sent_or_taken_by_a_dry_run(url: str, shelf: Shelf, away: Path) -> None:
@@ -130,13 +112,27 @@ def test_the_log_here_is_not_cut_by_a_pull(forked: str, shelf: Shelf) -> None:
     assert serves(shelf.path, "net") == [1]
 
 
+def test_of_two_promotions_of_one_model_the_log_speaks(url: str, shelf: Shelf, away: Path) -> None:
+    """The other message would advise an --overwrite that the log then refuses."""
+    promote(away, "net", 2)
+    push(away, open_store(url))
+    promote(shelf.path, "net", 2, "too")
+    shelf.publish("net", labels=("cat", "dog"))
+    promote(shelf.path, "net", 3)
+    with pytest.raises(StoreConflictError, match="does not: promote net 2 by") as caught:
+        push(shelf.path, open_store(url))
+    assert "--overwrite takes what serves there" in str(caught.value)
+    with pytest.raises(StoreConflictError, match=r"here promote net 2 by .* and 1 more; there"):
+        pull(shelf.path, open_store(url))
+
+
 def test_what_the_message_says_leads_out_of_it(forked: str, shelf: Shelf, away: Path) -> None:
     mine = (shelf.path / LOG).read_bytes()
     taken = pull(shelf.path, open_store(forked), overwrite=True)
     (kept,) = shelf.path.glob(f"{LOG}.*")
     assert kept.read_bytes() == mine
-    assert kept.name in taken.notes[-1]
-    assert agree(shelf.path)
+    assert kept.name in taken.notes[0]
+    assert agrees(shelf.path)
     promote(shelf.path, "chain", 1, "home")
     push(shelf.path, open_store(forked))
     pull(away, open_store(forked))
@@ -166,7 +162,7 @@ def test_what_was_promoted_there_is_not_overwritten_behind_the_log(
         push(shelf.path, open_store(url), overwrite=True)
     push(shelf.path, open_store(url))  # keeps what serves there, and its log
     assert serves(Path(url), "net") == [2]
-    assert agree(Path(url))
+    assert agrees(Path(url))
 
 
 def test_a_push_or_pull_by_name_leaves_a_log_that_speaks_of_others(
@@ -182,7 +178,7 @@ def test_a_push_or_pull_by_name_leaves_a_log_that_speaks_of_others(
     assert any("speaks of chain too" in note for note in taken.notes)
     assert promoted_in(away) == [("net", 1)]
     pull(away, open_store(url))
-    assert agree(away)
+    assert agrees(away)
 
 
 def test_a_machine_that_has_one_model_takes_the_log_of_all(
@@ -193,7 +189,7 @@ def test_a_machine_that_has_one_model_takes_the_log_of_all(
     other = tmp_path / "other"
     pull(other, open_store(url), ["net"])
     assert promoted_in(other) == [("net", 1), ("chain", 1)]
-    assert agree(other), "a model that is not here serves nothing wrong"
+    assert agrees(other), "a model that is not here serves nothing wrong"
 
 
 @pytest.mark.parametrize("side", ["here", "there"])
@@ -228,7 +224,7 @@ def test_of_two_that_promote_at_once_one_changes_nothing(
     with pytest.raises(StoreConflictError, match="another push has written it meanwhile"):
         push(shelf.path, open_store(url))
     assert serves(Path(url), "net") == [1]
-    assert agree(Path(url))
+    assert agrees(Path(url))
 
 
 def test_something_promoted_while_files_are_fetched_stays(
