@@ -6,11 +6,12 @@ import dataclasses
 import shutil
 from pathlib import Path
 
+from modelport.errors import IntegrityError
 from modelport.repository import edits
 from modelport.repository.layout import CONFIG, ModelFolder
 from modelport.repository.publish import Move
-from modelport.rollout.change import Change, Target, only, serving
-from modelport.rollout.trial import labels
+from modelport.rollout.change import Change, Target, only
+from modelport.rollout.serving import by_config
 from modelport.spec.config import ModelConfig
 
 
@@ -62,5 +63,21 @@ def _stage(target: Target, change: Change, staged: Path, keep_config: bool) -> M
 
 def _proven(folder: ModelFolder) -> ModelConfig | None:
     """Give the configuration that config.pbtxt had when what serves now was proven."""
-    served = serving(folder)
+    served = by_config(folder)
     return folder.config_of(served[-1]) if served else None
+
+
+def labels(folder: ModelFolder, version: int, name: str) -> Path:
+    """Find a file of labels: the version's own, or the model's.
+
+    Raises:
+        IntegrityError: there is neither.
+    """
+    for path in (folder.version_dir(version) / name, folder.path / name):
+        if path.is_file():
+            return path
+    raise IntegrityError(
+        f"{folder.version_dir(version) / name}: missing, and config.pbtxt names it",
+        next_step=f"modelport verify {folder.name}",
+        path=folder.version_dir(version) / name,
+    )

@@ -9,14 +9,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from modelport.errors import IntegrityError
 from modelport.repository import pbtxt, publish
 from modelport.repository.layout import CONFIG, ModelFolder, Repository
 from modelport.repository.manifest import Manifest
 from modelport.repository.samples import FILE_NAME as SAMPLES
 from modelport.repository.samples import Samples
 from modelport.repository.settings import Settings
-from modelport.rollout.change import Target, only, serving
+from modelport.rollout.change import Target, only
+from modelport.rollout.staging import labels
 from modelport.runtime.server import Server
 from modelport.spec.parts import Tolerance
 from modelport.verify import latency, through_server
@@ -69,11 +69,7 @@ def _time(
     target: Target, settings: Settings, compared: Mapping[str, int], after: Server, found: Trial
 ) -> None:
     """Start what serves now beside it, and ask both in turn."""
-    before = {
-        name: served[-1]
-        for name in target.versions
-        if (served := serving(target.repository.folder(name)))
-    }
+    before = {name: served[-1] for name, served in target.before.items() if served}
     with _served(target.repository, before) as now:
         for name, version in compared.items():
             samples = _samples(target.repository.folder(name), version)
@@ -95,8 +91,11 @@ def _compared(target: Target) -> dict[str, int]:
     found = {}
     for name, version in target.versions.items():
         manifest = target.repository.folder(name).manifest(version)
-        same = serving(target.repository.folder(name))
-        if manifest.public and same and (name in changed or changed & manifest.parts.keys()):
+        if (
+            manifest.public
+            and target.before[name]
+            and (name in changed or changed & manifest.parts.keys())
+        ):
             found[name] = version
     return found
 
@@ -149,19 +148,3 @@ def place(folder: ModelFolder, version: int, target: Path) -> None:
         if output.label_filename:
             shutil.copyfile(labels(folder, version, output.label_filename),
                             target / output.label_filename)  # fmt: skip
-
-
-def labels(folder: ModelFolder, version: int, name: str) -> Path:
-    """Find a file of labels: the version's own, or the model's.
-
-    Raises:
-        IntegrityError: there is neither.
-    """
-    for path in (folder.version_dir(version) / name, folder.path / name):
-        if path.is_file():
-            return path
-    raise IntegrityError(
-        f"{folder.version_dir(version) / name}: missing, and config.pbtxt names it",
-        next_step=f"modelport verify {folder.name}",
-        path=folder.version_dir(version) / name,
-    )
