@@ -13,6 +13,7 @@ from modelport.repository.promotions import Entry, read
 from modelport.repository.settings import Settings
 from modelport.rollout import change, gates
 from modelport.rollout.gates import Loss
+from modelport.rollout.serving import Serving, pinned
 
 Interval = tuple[float, float]
 
@@ -85,21 +86,21 @@ def pending(repository: Repository, names: Sequence[str] = ()) -> list[Compariso
     """
     folders = [repository.model(name) for name in names] if names else repository.models()
     entries, settings = read(repository.path), Settings.read(repository.path)
+    now = Serving.now(repository)
     return [
         between(folder, before, after, settings, entries)
         for folder in folders
-        for before, after in _waiting(folder)
+        for before, after in _waiting(now, folder)
     ]
 
 
-def _waiting(folder: ModelFolder) -> Iterator[tuple[tuple[int, ...], int]]:
+def _waiting(now: Serving, folder: ModelFolder) -> Iterator[tuple[tuple[int, ...], int]]:
     """Give what serves and the newest proven version, if they differ or the model is new."""
     proven = folder.proven_versions()
     if not proven or not folder.config_path.is_file():
         return
-    policy = folder.config().version_policy
-    served = change.serving(folder)
-    if folder.versions() == proven[:1] and (policy is None or policy.specific is None):
+    served = now.versions(folder.name)
+    if folder.versions() == proven[:1] and not pinned(folder):
         yield (), proven[0]
     elif not served or proven[-1] > served[-1]:
         yield served, proven[-1]
