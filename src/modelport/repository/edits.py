@@ -96,8 +96,8 @@ def update(
     return True
 
 
-def with_version_policy(path: Path, policy: ModelVersionPolicy) -> str:
-    """Give the text of a config.pbtxt with another version policy, and all else as it is.
+def with_version_policy(path: Path, policy: ModelVersionPolicy | None) -> str:
+    """Give the text of a config.pbtxt with another version policy or none, and all else as it is.
 
     Raises:
         ConfigError: it cannot be read, or does not parse.
@@ -107,8 +107,10 @@ def with_version_policy(path: Path, policy: ModelVersionPolicy) -> str:
     builder = builder_of(path)
     if builder is not None and not hand_edited(path):
         return _sealed(config, builder)
-    alone = pbtxt.render(dataclasses.replace(ModelConfig(), version_policy=policy)).strip()
+    alone = pbtxt.render(ModelConfig(version_policy=policy)).strip()
     start, end = _block(text, "version_policy")
+    if policy is None:
+        return text[:start].rstrip(" ") + text[end:].removeprefix("\n")
     if start == end:
         return f"{text.rstrip()}\n{alone}\n"
     return text[:start] + alone + text[end:]

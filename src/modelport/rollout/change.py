@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from modelport.errors import IntegrityError, RepositoryError
 from modelport.repository.layout import ModelFolder, Repository
 from modelport.repository.manifest import Manifest
-from modelport.spec.config import ModelVersionPolicy, SpecificVersions
 
 
 @dataclass(frozen=True)
@@ -68,11 +67,6 @@ def closure(repository: Repository, model: str, version: int) -> dict[str, int]:
     for part, of_part in repository.folder(model).manifest(version).parts.items():
         found |= closure(repository, part, of_part)
     return found
-
-
-def only(*versions: int) -> ModelVersionPolicy:
-    """Make the version policy that these versions serve, and no others."""
-    return ModelVersionPolicy(specific=SpecificVersions(versions=versions))
 
 
 def serving(folder: ModelFolder) -> tuple[int, ...]:

@@ -19,7 +19,8 @@ from urllib.parse import urlsplit
 
 from modelport.errors import LoadError
 from modelport.repository.layout import Repository
-from modelport.rollout.change import Change, Target, only, serving
+from modelport.repository.placing import only
+from modelport.rollout.change import Change, Target, serving
 from modelport.runtime import proc
 from modelport.runtime.control import Control, Refused
 from modelport.runtime.grpc_control import GrpcControl
