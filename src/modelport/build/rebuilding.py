@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from modelport.build import selection, steps
-from modelport.build.candidates import CODE
+from modelport.build.model_files import CODE
 from modelport.build.steps import Listener, Progress, Report
 from modelport.errors import BuilderError, GateError, LoadError, RepositoryError
 from modelport.repository.build_environment import FILE_NAME as ENVIRONMENT
