@@ -60,7 +60,9 @@ def build_models(
     candidates = [work.candidate(model) for model in builder.models]
     published = {c.model.name: c.published(repository) for c in candidates}
     new = [c for c in candidates if published[c.model.name] is None]
-    versions = publication.publish(candidates, published, repository, listener)
+    versions = publication.publish(
+        candidates, published, repository, listener, label=builder.path.stem
+    )
     # What was built on other data is not what the builder file says: the next build looks again.
     if not data and not any(_weights_unseen(model) for model in builder.models):
         index.store(builder.path, repository, {**builder.imports, **work.local_files}, versions)

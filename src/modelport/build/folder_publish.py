@@ -87,6 +87,7 @@ def publish(
             published,
             target,
             listener,
+            label=selected.names[0],
             parts={part.name: part.version for part in selected.parts},
             dry_run=dry_run,
         )

@@ -28,6 +28,7 @@ def publish(
     repository: Repository,
     listener: Listener,
     *,
+    label: str,
     parts: Mapping[str, int] | None = None,
     dry_run: bool = False,
 ) -> dict[str, int]:
@@ -38,6 +39,7 @@ def publish(
         published: the version of each candidate that has its state already; None for a new one.
         repository: where.
         listener: hears of every step.
+        label: names the staging folder.
         parts: versions in the repository that candidates run beside one another.
         dry_run: prove them, and leave the repository as it is.
 
@@ -51,7 +53,6 @@ def publish(
     """
     new = [candidate for candidate in candidates if published[candidate.model.name] is None]
     versions = {name: version for name, version in published.items() if version is not None}
-    label = candidates[0].origin.stem
     with _staging(repository, label, apart=dry_run) as stage:
         versions |= {c.model.name: c.next_version(repository) for c in new}
         with publishing.explained(repository.path, "stage"):

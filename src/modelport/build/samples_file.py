@@ -9,9 +9,11 @@ perf_analyzer takes as ``--input-data``: a list of requests under ``data``, and 
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -56,13 +58,8 @@ def read(path: Path, model: Model) -> list[Given]:
     """
     form = _Form(path, model)
     if path.suffix == ".json":
-        return [
-            Given(
-                {n: form.of_json(t, step[n]) for n, t in form.inputs.items() if n in step},
-                {n: form.of_json(t, answer[n]) for n, t in form.outputs.items() if n in answer},
-            )
-            for step, answer in form.checked(perf_analyzer.read(path, model.delivery))
-        ]
+        requests = form.checked(perf_analyzer.read(path, model.delivery))
+        return [form.of_json(number, *request) for number, request in enumerate(requests)]
     return form.of_archive(_archive(path))
 
 
@@ -147,13 +144,20 @@ class _Form:
             for i in range(count)
         ]
 
-    def of_json(self, tensor: Tensor, value: perf_analyzer.Value) -> np.ndarray:
-        """Make the array of one tensor of one request."""
-        dims = self._dims(tensor, items=False)
-        with_shape = self._blamed(
-            tensor, lambda: perf_analyzer.array(value, tensor, dims, self.model.name)
+    def of_json(self, number: int, step: perf_analyzer.Step, answer: perf_analyzer.Step) -> Given:
+        """Make the arrays of one request."""
+        inputs, outputs = f"data[{number}]: ", f"validation_data[{number}]: "
+        return Given(
+            {n: self._value(t, step[n], inputs) for n, t in self.inputs.items() if n in step},
+            {n: self._value(t, answer[n], outputs) for n, t in self.outputs.items() if n in answer},
         )
-        return self._array(tensor, with_shape, dims)
+
+    def _value(self, tensor: Tensor, value: perf_analyzer.Value, where: str) -> np.ndarray:
+        dims = self._dims(tensor, items=False)
+        shaped = self._blamed(
+            tensor, lambda: perf_analyzer.array(value, tensor, dims, self.model.name), where
+        )
+        return self._array(tensor, shaped, dims, where)
 
     def _dims(self, tensor: Tensor, *, items: bool) -> tuple[int, ...]:
         dims = tensor.dims
@@ -163,18 +167,20 @@ class _Form:
             dims = (-1, *dims) if self.model.max_batch_size else (-1, *dims[1:])
         return (-1, *dims) if items else dims
 
-    def _array(self, tensor: Tensor, value: np.ndarray, dims: tuple[int, ...]) -> np.ndarray:
+    def _array(
+        self, tensor: Tensor, value: np.ndarray, dims: tuple[int, ...], where: str = ""
+    ) -> np.ndarray:
         alone = ModelMetadata(self.model.name, (), "", (), ())
         wanted = TensorMetadata(tensor.name, tensor.datatype, dims)
-        return self._blamed(tensor, lambda: convert(value, wanted, alone))
+        return self._blamed(tensor, lambda: convert(value, wanted, alone), where)
 
-    def _blamed(self, tensor: Tensor, make: Callable[[], np.ndarray]) -> np.ndarray:
+    def _blamed(self, tensor: Tensor, make: Callable[[], np.ndarray], where: str) -> np.ndarray:
         try:
             return make()
         except InvalidInputError as error:
             kind = "output" if self.outputs.get(tensor.name) is tensor else "input"
             raise DataError(
-                f"{self.path}: {error.what.replace('input', kind, 1)}",
+                f"{self.path}: {where}{error.what.replace('input', kind, 1)}",
                 next_step=error.next_step,
                 path=self.path,
                 tensor=tensor.name,
@@ -218,14 +224,20 @@ class _Form:
 def _archive(path: Path) -> dict[str, np.ndarray]:
     """Read an archive of arrays, never objects: those would be run on reading."""
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
+        with path.open("rb") as file:
+            return _arrays(np.load(file, allow_pickle=False))
     except FileNotFoundError as error:
         raise DataError(f"{path}: there is no such file", path=path) from error
-    except (OSError, ValueError, EOFError, MemoryError, AttributeError, TypeError,
-            zipfile.BadZipFile, NotImplementedError) as error:  # fmt: skip
+    except (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile,
+            zlib.error, NotImplementedError) as error:  # fmt: skip
         raise DataError(
             f"{path}: not an .npz file that can be read: {error}",
             next_step="write it with numpy.savez(path, input_name=array, ...)",
             path=path,
         ) from error
+
+
+def _arrays(loaded: Any) -> dict[str, np.ndarray]:
+    if hasattr(loaded, "files"):
+        return {name: loaded[name] for name in loaded.files}
+    raise ValueError("it holds one array, without the name of a tensor")

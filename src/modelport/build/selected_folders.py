@@ -131,8 +131,8 @@ def _check_proof(source: ModelSource) -> None:
         raise IntegrityError(
             f"{source.path / name}: {how}, so it is not what was proven",
             cause="somebody changed the version after it was published",
-            next_step="put the file back; what it is now can be published as a new version, from"
-            " a copy of the folder without manifest.json",
+            next_step="put the file back; to publish what it is now, copy the folder elsewhere and"
+            f" take {', '.join(_OURS[:-1])} out of {source.version}/",
             path=source.path / name,
         )
 
