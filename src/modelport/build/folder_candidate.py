@@ -97,7 +97,9 @@ class FolderCandidate(Candidate):
         except ConfigError as error:
             raise ConfigError(
                 f"{current.config_path} was edited by hand, and {self.origin} says something else:"
-                f"\n{error.objects['difference']}".rstrip(),
+                + f"\n{error.objects['difference']}".replace(
+                    "+++ builder", f"+++ {self.origin}"
+                ).rstrip(),
                 cause="the newest version would serve with it, and the edits would be lost",
                 next_step=f"make the same edits in {self.origin}, or take them back",
                 path=current.config_path,

@@ -7,11 +7,12 @@ models with the graph of them, and everything else with answers that the user ex
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from modelport.build import folder_check, publication, selected_folders
+from modelport.build.candidates import promoted
 from modelport.build.folder_candidate import FolderCandidate
 from modelport.build.folder_proof import Expectations
 from modelport.build.model_source import ModelSource
@@ -32,10 +33,13 @@ class Published:
     Attributes:
         built: a version for each folder; with ``dry_run``, what it would be.
         warnings: what `modelport doctor` says that is no error.
+        outdated: model of the repository to the part that it now runs in a version which it was
+            not proven with.
     """
 
     built: Sequence[Built]
     warnings: Sequence[Finding] = ()
+    outdated: Mapping[str, str] = field(default_factory=dict)
 
 
 def publish(
@@ -94,7 +98,7 @@ def publish(
     numbers |= {name: version for name, version in published.items() if version is not None}
     fresh = {name for name, version in published.items() if version is None}
     built = [Built(name, numbers[name], name in fresh) for name in selected.names]
-    return Published(built, warnings)
+    return Published(built, warnings, _outdated(target, fresh, selected.names))
 
 
 def _candidates(
@@ -136,6 +140,19 @@ def _candidate(
         parts=[keys[name] for name in sorted(model.runs)],
         place=source.version if source.inside else None,
     )
+
+
+def _outdated(
+    repository: Repository, fresh: Collection[str], named: Collection[str]
+) -> dict[str, str]:
+    """Find models that run one of the new versions from now on, and were proven with another."""
+    serve_at_once = {name for name in fresh if not promoted(repository.folder(name))}
+    found = {}
+    for folder in repository.models() if repository.path.is_dir() else ():
+        for version in folder.proven_versions()[-1:] if folder.name not in named else ():
+            if parts := folder.manifest(version).parts.keys() & serve_at_once:
+                found[folder.name] = min(parts)
+    return found
 
 
 def _check_steps(

@@ -78,6 +78,11 @@ def command(
     )
     for finding in done.warnings:
         out.note(f"{finding.severity}: {finding.brief}")
+    for user, part in done.outdated.items():
+        out.note(
+            f"warning: {user} runs {part}, and was proven with an older version of it; publish"
+            f" {user} too, or have the older one serve: modelport rollback {part} --to VERSION"
+        )
     if as_json:
         models = [{"model": b.model, "version": b.version, "new": b.new} for b in done.built]
         out.json({"models": models, "dry_run": dry_run})
