@@ -103,7 +103,8 @@ class _Form:
 
     def checked(self, read: perf_analyzer.Data) -> list[tuple[perf_analyzer.Step, ...]]:
         """Compare the names of a JSON file with those of the model."""
-        answers = read.validation_data or [{} for _ in read.data]
+        told = read.validation_data
+        answers = [{} for _ in read.data] if told is None else told
         if len(answers) != len(read.data):
             raise DataError(
                 f"{self.path}: {len(read.data)} requests in `data`, {len(answers)} in"
@@ -115,7 +116,7 @@ class _Form:
             self._check_inputs(set(step))
             if unknown := set(answer) - self.outputs.keys():
                 raise self._other(unknown)
-            if read.validation_data is not None:
+            if told is not None:
                 self._check_outputs(set(answer))
         return list(zip(read.data, answers, strict=True))
 
