@@ -121,6 +121,7 @@ def align(out: Output, repository: Path) -> None:
     """
     from modelport.repository.layout import Repository
     from modelport.rollout import switch
+    from modelport.rollout.serving import served_by
     from modelport.runtime import servers
 
     models = Repository(repository)
@@ -128,7 +129,7 @@ def align(out: Output, repository: Path) -> None:
         with _unless_gone(out, server):
             behind = [
                 name
-                for name, versions in switch.served_by(server).items()
+                for name, versions in served_by(server).items()
                 if models.folder(name).path.is_dir()
                 and models.folder(name).served_versions() != versions
             ]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from modelport.errors import IntegrityError, RepositoryError
 from modelport.repository.layout import ModelFolder, Repository
 from modelport.repository.manifest import Manifest
+from modelport.rollout.serving import Serving, pinned
 
 
 @dataclass(frozen=True)
@@ -25,11 +26,13 @@ class Target:
 
     Attributes:
         versions: model to version; also of those that need not change.
+        before: model to the versions that serve now, of the same models.
         changes: those that do.
     """
 
     repository: Repository
     versions: Mapping[str, int]
+    before: Mapping[str, tuple[int, ...]]
     changes: tuple[Change, ...]
 
 
@@ -50,15 +53,16 @@ def target(repository: Repository, model: str, version: int) -> Target:
             model=model,
             version=version,
         )
+    now = Serving.now(repository)
     wanted = closure(repository, model, version)
-    while (other := _another_user(repository, wanted)) is not None:
-        wanted |= _fitting(repository, other, wanted)
-    return _target(repository, wanted)
+    while (other := _another_user(now, wanted)) is not None:
+        wanted |= _fitting(now, other, wanted)
+    return _target(now, wanted)
 
 
 def back(repository: Repository, versions: Mapping[str, int]) -> Target:
     """Make a target of versions that served together before."""
-    return _target(repository, versions)
+    return _target(Serving.now(repository), versions)
 
 
 def closure(repository: Repository, model: str, version: int) -> dict[str, int]:
@@ -69,49 +73,41 @@ def closure(repository: Repository, model: str, version: int) -> dict[str, int]:
     return found
 
 
-def serving(folder: ModelFolder) -> tuple[int, ...]:
-    """Versions that serve by config.pbtxt, ascending."""
-    return tuple(folder.served_versions()) if folder.config_path.is_file() else ()
-
-
-def _target(repository: Repository, versions: Mapping[str, int]) -> Target:
+def _target(now: Serving, versions: Mapping[str, int]) -> Target:
+    before = {name: now.versions(name) for name in versions}
     changes = [
-        Change(name, serving(repository.folder(name)), version)
+        Change(name, before[name], version)
         for name, version in sorted(versions.items())
+        # A model that serves the newest would serve another one after the next build.
+        if before[name] != (version,) or not pinned(now.repository.folder(name))
     ]
-    # A model that serves the newest would serve another one after the next build.
-    return Target(repository, versions, tuple(c for c in changes if not _pinned(repository, c)))
+    return Target(now.repository, versions, before, tuple(changes))
 
 
-def _pinned(repository: Repository, change: Change) -> bool:
-    policy = repository.folder(change.model).config().version_policy
-    fixed = policy is not None and policy.specific is not None
-    return fixed and change.before == (change.after,)
-
-
-def _another_user(repository: Repository, wanted: Mapping[str, int]) -> str | None:
+def _another_user(now: Serving, wanted: Mapping[str, int]) -> str | None:
     """Name a model that runs a part of these too, and must go with it now and later."""
-    for folder in repository.models():
+    for folder in now.repository.models():
         if folder.name in wanted:
             continue
-        manifest = _served_manifest(folder)
+        manifest = _served_manifest(now, folder)
         if manifest and manifest.parts.keys() & wanted.keys():
             return folder.name
     return None
 
 
-def _fitting(repository: Repository, model: str, wanted: Mapping[str, int]) -> dict[str, int]:
+def _fitting(now: Serving, model: str, wanted: Mapping[str, int]) -> dict[str, int]:
     """Find a version that was proven with the parts that are to serve: best what serves, or new."""
-    folder = repository.folder(model)
-    for version in (*serving(folder), *reversed(folder.proven_versions())):
+    folder = now.repository.folder(model)
+    for version in (*now.versions(model), *reversed(folder.proven_versions())):
         try:
-            whole = closure(repository, model, version)
+            whole = closure(now.repository, model, version)
         except IntegrityError:
             continue
         agrees = all(wanted.get(name, of) == of for name, of in whole.items())
         if agrees and whole.keys() & wanted.keys():
             return whole
-    parts = sorted(_parts(folder) & wanted.keys())
+    manifest = _served_manifest(now, folder)
+    parts = sorted(manifest.parts.keys() & wanted.keys()) if manifest else []
     named = " and ".join(f"{part} {wanted[part]}" for part in parts)
     raise RepositoryError(
         f"{model} runs {named} too, and has no version that was proven with it",
@@ -122,13 +118,8 @@ def _fitting(repository: Repository, model: str, wanted: Mapping[str, int]) -> d
     )
 
 
-def _parts(folder: ModelFolder) -> set[str]:
-    manifest = _served_manifest(folder)
-    return set(manifest.parts) if manifest else set()
-
-
-def _served_manifest(folder: ModelFolder) -> Manifest | None:
-    served = serving(folder)
+def _served_manifest(now: Serving, folder: ModelFolder) -> Manifest | None:
+    served = now.versions(folder.name)
     try:
         return folder.manifest(served[-1]) if served else None
     except IntegrityError:

@@ -10,7 +10,8 @@ from modelport.errors import IntegrityError
 from modelport.repository import publish
 from modelport.repository.layout import ModelFolder, Repository
 from modelport.repository.settings import Settings
-from modelport.rollout import change, history, switch
+from modelport.rollout import change, history
+from modelport.rollout.serving import by_config, served_by
 from modelport.runtime import servers
 
 Reasons = dict[tuple[str, int], str]
@@ -55,11 +56,14 @@ def look(repository: Repository, *, keep: int | None = None) -> Found:
     for folder in repository.models():
         _keep_of(folder, settings, newest, kept)
     for server in servers.running(repository.path):
-        for model, versions in switch.served_by(server).items():
+        for model, versions in served_by(server).items():
             _add(kept, model, versions, f"serves at {server.endpoints.http}")
-    for entry in history.read(repository.path)[-1:]:
-        for model, switched in entry.changes.items():
-            _add(kept, model, switched.before, "what a roll back would bring")
+    seen: set[str] = set()
+    for entry in reversed(history.read(repository.path)):
+        if not seen & entry.changes.keys():
+            for model, switched in entry.changes.items():
+                _add(kept, model, switched.before, "what a roll back would bring")
+        seen |= entry.changes.keys()
     _keep_parts(repository, kept)
     removable = [
         Removable(folder.name, version, _size_bytes(folder.version_dir(version)))
@@ -95,7 +99,7 @@ def remove(repository: Repository, *, keep: int | None = None) -> Sequence[Remov
 
 
 def _keep_of(folder: ModelFolder, settings: Settings, newest: int, kept: Reasons) -> None:
-    _add(kept, folder.name, change.serving(folder), "serves")
+    _add(kept, folder.name, by_config(folder), "serves")
     _add(kept, folder.name, settings.pinned(folder.name), "pinned in modelport.toml")
     versions = folder.proven_versions()
     _add(kept, folder.name, versions[-newest:] if newest else (), f"one of the {newest} newest")

@@ -26,9 +26,10 @@ from modelport.repository.layout import Repository
 from modelport.repository.publish import Move
 from modelport.repository.settings import Settings
 from modelport.rollout import change as changes
-from modelport.rollout import gates, history, staging, switch, trial
+from modelport.rollout import gates, history, staging, switch
 from modelport.rollout.change import Target
 from modelport.rollout.history import Entry, Switched
+from modelport.rollout.serving import Serving
 from modelport.runtime import servers
 from modelport.spec.config import ModelConfig
 from modelport.verify.latency import Ratio
@@ -68,6 +69,9 @@ def check(repository: Repository, model: str, version: int, tell: Tell) -> Check
         IntegrityError: a file is not what was proven.
         LoadError: it does not load.
     """
+    # Brings the client and the means to start a server, which a roll back does without.
+    from modelport.rollout import trial
+
     publish.finish(repository.path)
     settings = Settings.read(repository.path)
     target = changes.target(repository, model, version)
@@ -149,7 +153,7 @@ def previous(repository: Repository, model: str, to: int | None = None) -> Targe
     """
     repository.model(model)
     entries = [e for e in history.read(repository.path) if model in e.changes]
-    now = changes.serving(repository.folder(model))
+    now = Serving.now(repository).versions(model)
     for entry in reversed(entries):
         before = entry.changes[model].before
         if to is None and before and before != list(now):
@@ -283,13 +287,14 @@ def _switched(
 
 
 def _refuse_outdated(target: Target) -> None:
+    serving = Serving.now(target.repository)
     for one in target.changes:
-        now = changes.serving(target.repository.folder(one.model))
+        now = serving.versions(one.model)
         if now != one.before:
             raise PromotionError(
                 f"{one.model}: {', '.join(map(str, now)) or 'nothing'} serves now, no longer"
                 f" {', '.join(map(str, one.before)) or 'nothing'}",
-                cause="somebody else promoted meanwhile",
+                cause="somebody promoted, or started or ended a server, meanwhile",
                 next_step="look at modelport history, and promote again if it is still right",
                 model=one.model,
             )

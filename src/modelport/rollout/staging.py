@@ -10,7 +10,8 @@ from modelport.repository.layout import CONFIG, ModelFolder
 from modelport.repository.placing import copy_beside, only
 from modelport.repository.publish import Move
 from modelport.repository.stores.face import referred
-from modelport.rollout.change import Change, Target, serving
+from modelport.rollout.change import Change, Target
+from modelport.rollout.serving import by_config
 from modelport.spec.config import ModelConfig
 
 
@@ -65,5 +66,5 @@ def _stage(target: Target, change: Change, staged: Path, keep_config: bool) -> M
 
 def _proven(folder: ModelFolder) -> ModelConfig | None:
     """Give the configuration that config.pbtxt had when what serves now was proven."""
-    served = serving(folder)
+    served = by_config(folder)
     return folder.config_of(served[-1]) if served else None

@@ -15,14 +15,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from modelport.errors import LoadError
-from modelport.repository.layout import Repository
+from modelport.repository.layout import ModelFolder, Repository
 from modelport.repository.placing import only
-from modelport.rollout.change import Change, Target, serving
+from modelport.rollout.change import Change, Target
+from modelport.rollout.serving import by_config, served_by
 from modelport.runtime import proc
-from modelport.runtime.control import Control, Refused
+from modelport.runtime.control import Refused
 from modelport.runtime.grpc_control import GrpcControl
 from modelport.runtime.process import stubs_of
 from modelport.runtime.servers import RunningServer
@@ -44,6 +44,7 @@ class Switch:
         before: model to its configuration now, of all of these.
         after: model to its configuration then.
         versions: model to the version that serves now and the one that shall.
+        behind: leaves of which the disk has changed since the server loaded them.
     """
 
     leaves: tuple[str, ...]
@@ -51,6 +52,7 @@ class Switch:
     before: Mapping[str, ModelConfig]
     after: Mapping[str, ModelConfig]
     versions: Mapping[str, Change]
+    behind: tuple[str, ...] = ()
 
     @property
     def together(self) -> bool:
@@ -65,6 +67,9 @@ class Switch:
             Refused: a load failed; :meth:`backward` brings back what was.
         """
         if self.together:
+            # With the first model over them Triton would take them as the disk has them now.
+            for name in self.behind:
+                load(name, self.before[name])
             for name in self.over:
                 load(name, self._bound(self.before[name], new=False))
             for name in self.leaves:
@@ -112,28 +117,40 @@ class Switch:
 _SERVED = Change("", (1,), 1)
 
 
-def plan(target: Target, after: Mapping[str, ModelConfig], loaded: Sequence[str]) -> Switch:
+def plan(
+    target: Target, after: Mapping[str, ModelConfig], loaded: Mapping[str, Sequence[int]]
+) -> Switch:
     """Work out the loads of a server.
 
     Args:
         target: what is to serve.
         after: configuration of every model that changes.
-        loaded: models that the server has.
+        loaded: versions that the server has, by model.
     """
     repository = target.repository
-    changes = {c.model: c for c in target.changes if c.model in loaded}
-    before = {name: _fixed(repository, name) for name in loaded if _has_config(repository, name)}
+    changes = {
+        c.model: dataclasses.replace(c, before=tuple(loaded[c.model]))
+        for c in target.changes
+        if c.model in loaded
+    }
+    before = {
+        name: _as_loaded(repository.folder(name), versions)
+        for name, versions in sorted(loaded.items())
+        if repository.folder(name).config_path.is_file()
+    }
     over = [
         name
         for name, config in before.items()
         if changes.keys() & (config.runs | after.get(name, config).runs)
     ]
+    leaves = tuple(name for name in changes if name not in over)
     return Switch(
-        leaves=tuple(name for name in changes if name not in over),
+        leaves=leaves,
         over=tuple(over),
         before={name: before[name] for name in {*over, *changes} if name in before},
         after={name: after.get(name, before[name]) for name in {*over, *changes}},
         versions=changes,
+        behind=tuple(n for n in leaves if changes[n].before != by_config(repository.folder(n))),
     )
 
 
@@ -145,7 +162,7 @@ def carry_out(server: RunningServer, target: Target, after: Mapping[str, ModelCo
         OSError: it does not answer.
     """
     start = time.monotonic()
-    work = plan(target, after, sorted(served_by(server)))
+    work = plan(target, after, served_by(server))
     with _control(server) as control:
 
         def load(name: str, config: ModelConfig) -> None:
@@ -193,9 +210,9 @@ def align(server: RunningServer, repository: Repository, names: Sequence[str]) -
         LoadError: it refused.
         OSError: it does not answer.
     """
-    loaded = [name for name in sorted(served_by(server)) if _has_config(repository, name)]
-    configs = {name: _fixed(repository, name) for name in loaded}
-    affected = [n for n in loaded if n in names or configs[n].runs & set(names)]
+    folders = {name: repository.folder(name) for name in sorted(served_by(server))}
+    configs = {name: _fixed(f) for name, f in folders.items() if f.config_path.is_file()}
+    affected = [n for n in configs if n in names or configs[n].runs & set(names)]
     # Models over others last: they find their parts as they shall be.
     affected.sort(key=lambda name: bool(configs[name].runs))
     with _control(server) as control:
@@ -208,31 +225,24 @@ def align(server: RunningServer, repository: Repository, names: Sequence[str]) -
             ) from refusal
 
 
-def served_by(server: RunningServer) -> dict[str, list[int]]:
-    """Give the versions that a server has ready, by model; raises OSError."""
-    address = urlsplit(server.endpoints.http)
-    control = Control(address.hostname or "", address.port or 0, server.control_key)
-    found: dict[str, list[int]] = {}
-    for state in control.index():
-        if state.state == "READY":
-            found.setdefault(state.name, []).append(int(state.version))
-    return {name: sorted(versions) for name, versions in found.items()}
-
-
 def _control(server: RunningServer) -> GrpcControl:
     return GrpcControl(server.endpoints.grpc.removeprefix("grpc://"), server.control_key)
 
 
-def _has_config(repository: Repository, name: str) -> bool:
-    return repository.folder(name).config_path.is_file()
-
-
-def _fixed(repository: Repository, name: str) -> ModelConfig:
+def _fixed(folder: ModelFolder) -> ModelConfig:
     """Read config.pbtxt with the versions that it comes to: new folders shall not count."""
-    folder = repository.folder(name)
+    served = by_config(folder)
     config = folder.config()
-    served = serving(folder)
     return dataclasses.replace(config, version_policy=only(*served)) if served else config
+
+
+def _as_loaded(folder: ModelFolder, versions: Sequence[int]) -> ModelConfig:
+    """Read how a server has a model, of which another version may have been built since."""
+    if tuple(versions) == by_config(folder):
+        return _fixed(folder)
+    there = folder.version_dir(versions[-1]).is_dir()
+    config = folder.config_of(versions[-1]) if there else folder.config()
+    return dataclasses.replace(config, version_policy=only(*versions))
 
 
 def _unversioned(config: ModelConfig) -> ModelConfig:

@@ -13,7 +13,7 @@ from modelport.repository.placing import place
 from modelport.repository.samples import FILE_NAME as SAMPLES
 from modelport.repository.samples import Samples
 from modelport.repository.settings import Settings
-from modelport.rollout.change import Target, serving
+from modelport.rollout.change import Target
 from modelport.runtime.server import Server
 from modelport.spec.parts import Tolerance
 from modelport.verify import latency, through_server
@@ -66,11 +66,7 @@ def _time(
     target: Target, settings: Settings, compared: Mapping[str, int], after: Server, found: Trial
 ) -> None:
     """Start what serves now beside it, and ask both in turn."""
-    before = {
-        name: served[-1]
-        for name in target.versions
-        if (served := serving(target.repository.folder(name)))
-    }
+    before = {name: served[-1] for name, served in target.before.items() if served}
     with _served(target.repository, before) as now:
         for name, version in compared.items():
             samples = _samples(target.repository.folder(name), version)
@@ -92,8 +88,11 @@ def _compared(target: Target) -> dict[str, int]:
     found = {}
     for name, version in target.versions.items():
         manifest = target.repository.folder(name).manifest(version)
-        same = serving(target.repository.folder(name))
-        if manifest.public and same and (name in changed or changed & manifest.parts.keys()):
+        if (
+            manifest.public
+            and target.before[name]
+            and (name in changed or changed & manifest.parts.keys())
+        ):
             found[name] = version
     return found
 

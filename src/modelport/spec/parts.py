@@ -20,7 +20,7 @@ TensorName: TypeAlias = Annotated[str, StringConstraints(min_length=1)]
 # Named tensors with their batch dimension first, where the model batches.
 Tensors: TypeAlias = Mapping[str, Any]
 
-STRICT = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
+STRICT = ConfigDict(defer_build=True, extra="forbid", arbitrary_types_allowed=True)
 
 
 @dataclass(frozen=True, config=STRICT)

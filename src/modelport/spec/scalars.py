@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, ConfigDict, Field
 
 # Every dataclass of the specification refuses fields that it does not know.
-STRICT = ConfigDict(extra="forbid")
+STRICT = ConfigDict(defer_build=True, extra="forbid")
 
 
 def _shortest_float32(value: float) -> float:

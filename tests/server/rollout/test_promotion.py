@@ -18,7 +18,8 @@ from workplace import Workplace
 from modelport.client import Client
 from modelport.errors import IntegrityError, ModelportError, PromotionError
 from modelport.repository.layout import Repository
-from modelport.rollout import history, promotion, switch
+from modelport.rollout import history, promotion
+from modelport.rollout.serving import served_by
 from modelport.runtime import cache, servers
 from modelport.runtime.server import Server
 
@@ -183,10 +184,32 @@ def test_the_life_of_a_version_under_load(two: Workplace, server: Server) -> Non
     assert {name for name, _ in answers} == {"chained", "called"}
     assert served(two) == all_serve(1)
     (running,) = servers.running(two.repository)
-    assert switch.served_by(running) == served(two)
+    assert served_by(running) == served(two)
     entries = history.read(two.repository)
     assert [entry.action for entry in entries] == ["promote", "promote", *["rollback"] * 19]
     assert history.disagreements(Repository(two.repository), entries) == []
+
+
+def test_what_was_built_while_a_server_ran_does_not_serve_yet(two: Workplace) -> None:
+    """Nothing was promoted: the server has the version that was the newest when it started."""
+    away = two.path / "away"
+    for folder in Repository(two.repository).models():
+        (away / folder.name).mkdir(parents=True)
+        shutil.copyfile(folder.version_dir(1) / "config.pbtxt", folder.config_path)
+        folder.version_dir(2).rename(away / folder.name / "2")
+    (two.repository / history.FILE_NAME).unlink()
+    with Server.start(two.repository) as server:
+        for folder in Repository(two.repository).models():
+            (away / folder.name / "2").rename(folder.version_dir(2))
+        outcome = promote(two, 2)
+        assert {tuple(s.before) for s in outcome.entry.changes.values()} == {(1,)}
+        with Client(server.endpoints.grpc) as client:
+            for version in (2, 1):
+                y = client.infer("chained", {"x": np.ones((1, 1), np.float32)})["y"]
+                assert y.item() == ANSWERS[version]
+                assert served(two) == all_serve(version)
+                if version == 2:
+                    roll_back(two)
 
 
 def test_a_version_that_is_worse_needs_a_reason(two: Workplace) -> None:

@@ -8,6 +8,7 @@ import pytest
 from policies import pin
 
 from modelport.errors import RepositoryError
+from modelport.repository import doctor
 from modelport.repository.layout import Repository
 from modelport.rollout import change
 from modelport.rollout.change import Change
@@ -51,3 +52,14 @@ def test_a_version_that_is_not_there(family: Repository) -> None:
     with pytest.raises(RepositoryError, match="no model 'hole'") as caught:
         change.target(family, "hole", 1)
     assert "whole" in str(caught.value.cause)
+
+
+def test_parts_that_serve_in_another_version_are_told(family: Repository) -> None:
+    pin(family, part_a=1, part_b=1, whole=1, other=1)
+    assert [f.rule for f in doctor.check(family.path) if f.rule == "MP606"] == []
+    pin(family, part_a=2)
+    told = [f for f in doctor.check(family.path) if f.rule == "MP606"]
+    assert [(f.path.parent.name, f.got) for f in told] == [
+        ("other", "part_a 2 serves"),
+        ("whole", "part_a 2 serves"),
+    ]

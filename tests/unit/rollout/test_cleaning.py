@@ -56,6 +56,19 @@ def test_what_a_roll_back_would_bring_stays(many: Repository) -> None:
     assert removed(many, 1) == {"part": [1, 4, 5], "whole": [1, 4, 5]}
 
 
+def test_another_model_that_was_promoted_since_takes_no_roll_back_away(
+    many: Repository, publish: Callable[..., None]
+) -> None:
+    publish("third", 1)
+    for model, before, after in (("whole", 3, 2), ("third", 1, 1)):
+        _, text = history.appended(
+            many.path, action="promote", model=model, version=after, reason="",
+            changes={model: Switched(before=[before], after=after)},
+        )  # fmt: skip
+        (many.path / history.FILE_NAME).write_text(text)
+    assert removed(many, 1) == {"part": [1, 4, 5], "whole": [1, 4, 5]}
+
+
 def test_removal_takes_whole_folders_and_nothing_else(many: Repository) -> None:
     by_hand = many.folder("whole").version_dir(9)
     by_hand.mkdir()

@@ -101,6 +101,23 @@ def unlisted_file(subject: Subject) -> Iterator[Problem]:
                 )
 
 
+def other_parts(subject: Subject) -> Iterator[Problem]:
+    """A version serves with parts in versions that nobody has tried it with."""
+    for version in subject.served:
+        manifest = subject.manifests.get(version)
+        for part, proven in manifest.parts.items() if isinstance(manifest, Manifest) else ():
+            neighbour = subject.neighbours.get(part)
+            if neighbour is None or neighbour.config_or_none is None:
+                continue  # another rule says so
+            if neighbour.served and neighbour.served[-1] != proven:
+                yield Problem(
+                    field="version_policy",
+                    expected=f"{part} {proven}, with which version {version} was proven",
+                    got=f"{part} {neighbour.served[-1]} serves",
+                    fix=f"modelport promote {subject.name} {version}, or build it again",
+                )
+
+
 def _files(folder: Path, below: str = "") -> Iterator[str]:
     with os.scandir(folder / below) as entries:
         for entry in sorted(entries, key=lambda entry: entry.name):

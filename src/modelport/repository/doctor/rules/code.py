@@ -73,5 +73,9 @@ RULES: tuple[Rule[Subject], ...] = (
          "it came after the proof: what serves is not what was tested",
          "remove it, or publish a version that holds it",
          _MANIFEST, files.unlisted_file, needs_config=False),
+    Rule("MP606", "warning", "a model serves with parts that it was not proven with",
+         "nobody has tried them together: what serves is not what was tested",
+         "promote the version that shall serve, which brings its parts; or build it again",
+         _MANIFEST, files.other_parts),
 )
 # fmt: on
