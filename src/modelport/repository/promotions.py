@@ -68,6 +68,10 @@ class Entry(_Part):
     previous: str
     digest: str
 
+    def line(self) -> bytes:
+        """Give the entry as it stands in the log, without the line's end."""
+        return self.model_dump_json().encode()
+
     def sealed(self) -> Entry:
         """Give the entry with its digest."""
         return self.model_copy(update={"digest": self.computed_digest()})
@@ -101,7 +105,8 @@ def parse(content: bytes, where: str) -> list[Entry]:
     for number, line in enumerate(content.splitlines(), 1):
         entry = _parsed(where, number, line)
         previous = entries[-1].digest if entries else NOTHING
-        if entry.digest != entry.computed_digest():
+        # Another spelling of the same values, too, is not what was written.
+        if entry.digest != entry.computed_digest() or line != entry.line():
             raise _tampered(where, number, "does not fit its digest: it was altered")
         if entry.previous != previous or entry.number != number:
             raise _tampered(where, number, "does not follow the line before: one is missing or new")

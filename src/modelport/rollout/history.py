@@ -62,8 +62,7 @@ def appended(
         previous=last.digest if last else NOTHING,
         digest=NOTHING,
     ).sealed()
-    lines = [one.model_dump_json() for one in [*entries, entry]]
-    return entry, "".join(f"{line}\n" for line in lines)
+    return entry, "".join(f"{one.line().decode()}\n" for one in [*entries, entry])
 
 
 def disagreements(repository: Repository, entries: Sequence[Entry]) -> list[str]:
