@@ -27,6 +27,7 @@ DOCUMENTS = [
     "docs/doctor.md",
     "docs/trust.md",
     "docs/stores.md",
+    "docs/ci.md",
 ]
 USUAL_PORTS = (8000, 8001, 8002)
 # A net under a command that hangs; no document needs as much.

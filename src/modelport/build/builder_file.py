@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from modelport.build import index, loader, proof, provenance, sources, steps
-from modelport.build.candidates import CODE, Candidate, config_of, onnx_files, source_file
+from modelport.build import index, loader, proof, provenance, publication, sources, steps
+from modelport.build.candidates import Candidate, config_of, labels_of
 from modelport.build.loader import Builder
+from modelport.build.model_files import CODE, onnx_files, source_file
 from modelport.build.references import References, drawn_samples
 from modelport.build.sources import Fetched
 from modelport.build.steps import Built, Done, Listener, Progress, Report
-from modelport.errors import BuilderError, GateError, LoadError
+from modelport.errors import BuilderError
 from modelport.repository import digests, publish
 from modelport.repository.layout import Repository
 from modelport.repository.samples import Samples
@@ -60,7 +60,9 @@ def build_models(
     candidates = [work.candidate(model) for model in builder.models]
     published = {c.model.name: c.published(repository) for c in candidates}
     new = [c for c in candidates if published[c.model.name] is None]
-    versions = _publish(candidates, published, repository, listener, keep_edits)
+    versions = publication.publish(
+        candidates, published, repository, listener, label=builder.path.stem
+    )
     # What was built on other data is not what the builder file says: the next build looks again.
     if not data and not any(_weights_unseen(model) for model in builder.models):
         index.store(builder.path, repository, {**builder.imports, **work.local_files}, versions)
@@ -107,17 +109,24 @@ class _Work:
         if network is not None:
             network.run(cases)
         candidate = Candidate(
-            builder=self._builder,
+            origin=self._builder.path,
+            public=self._builder.is_public(model),
             model=model,
             config=config_of(model, self._repository, keep_edits=self._keep_edits),
+            reference=proof.REFERENCES[type(model)],
             cases=Samples.read(cases.folder / "samples.json"),
-            cases_digest=digests.of_file(cases.folder / "samples.json"),
+            # An ONNX file says all by itself.
+            cases_digest=""
+            if model.kind == "onnx"
+            else digests.of_file(cases.folder / "samples.json"),
             files=self._files(model, network),
+            beside=labels_of(model),
             data=[file.entry for file in fetched],
             parts=[self._keys[name] for name in sorted(model.runs)],
             metrics=network.metrics if network else None,
             in_process=network.parity_found if network else None,
             seed=model.training.seed if isinstance(model, TorchModel) and model.training else None,
+            keep_edits=self._keep_edits,
         )
         self._keys[model.name] = candidate.key
         return candidate
@@ -256,74 +265,3 @@ class _Work:
             code = source_file(self._builder, model, self._repository)
             return {CODE: code, **{n: made.folder / n for n in made.facts()["files"]}}
         return {}
-
-
-def _publish(
-    candidates: Sequence[Candidate],
-    published: dict[str, int | None],
-    repository: Repository,
-    listener: Listener,
-    keep_edits: bool,
-) -> dict[str, int]:
-    """Stage all models of a file, prove the new ones together, and publish these."""
-    new = [candidate for candidate in candidates if published[candidate.model.name] is None]
-    versions = {name: version for name, version in published.items() if version is not None}
-    label = candidates[0].builder.path.stem
-    with _staging(repository, label) as stage:
-        versions |= {c.model.name: c.next_version(repository) for c in new}
-        for candidate in candidates:
-            with publish.explained(repository.path, "stage"):
-                candidate.stage(
-                    stage, versions[candidate.model.name], repository, keep_edits=keep_edits
-                )
-        if new:
-            _prove(stage, new, versions, listener)
-        start = time.monotonic()
-        with publish.locked(repository.path):
-            moves = [
-                move
-                for candidate in candidates
-                for move in candidate.moves(stage, versions[candidate.model.name], repository)
-            ]
-            if moves:
-                publish.apply(repository.path, moves)
-        for candidate in new:
-            name = candidate.model.name
-            words = f"version {versions[name]}"
-            listener(Report(name, "publish", words, time.monotonic() - start))
-    return {candidate.model.name: versions[candidate.model.name] for candidate in candidates}
-
-
-def _prove(
-    stage: Path, new: Sequence[Candidate], versions: dict[str, int], listener: Listener
-) -> None:
-    for candidate, found in proof.prove(stage, new, listener):
-        name, server = candidate.model.name, proof.server_name()
-        version_dir = stage / name / str(versions[name])
-        # Bytecode that the private server's interpreter left there.
-        shutil.rmtree(version_dir / "__pycache__", ignore_errors=True)
-        candidate.manifest(
-            version_dir,
-            parts={part: versions[part] for part in candidate.model.runs},
-            served=found.parity,
-            how=proof.how(candidate),
-            server=server,
-            latency=found.latency,
-        ).write(version_dir)
-        parity = found.parity
-        worst = f"{parity.requests} requests, worst |Δ| {parity.worst_absolute:.2g}"
-        listener(Report(name, "prove", f"{worst}, through the server", found.duration_s))
-
-
-@contextmanager
-def _staging(repository: Repository, label: str) -> Iterator[Path]:
-    """Make a staging folder; it is kept for inspection when the proof in it failed."""
-    stage = publish.new_stage(repository.path, label)
-    try:
-        yield stage
-    except (GateError, LoadError):
-        raise
-    except BaseException:
-        publish.discard(repository.path, stage)
-        raise
-    publish.discard(repository.path, stage)

@@ -1,4 +1,4 @@
-"""Candidates: what a builder file wants to publish, staged, and compared with what is published."""
+"""Candidates: what is to be published, staged, and compared with what is published."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from modelport.build import provenance
-from modelport.build.loader import Builder
-from modelport.errors import BuilderError, ConfigError, IntegrityError
-from modelport.repository import digests, edits, onnx_graph, pbtxt
+from modelport.build.model_files import CODE
+from modelport.errors import ConfigError, IntegrityError
+from modelport.repository import digests, edits, pbtxt
 from modelport.repository.build_environment import FILE_NAME as ENVIRONMENT
 from modelport.repository.layout import CONFIG, ModelFolder, Repository
 from modelport.repository.manifest import (
@@ -32,11 +32,9 @@ from modelport.repository.publish import Move
 from modelport.repository.samples import FILE_NAME as SAMPLES
 from modelport.repository.samples import Case, Samples
 from modelport.spec.config import ModelConfig
-from modelport.spec.model import Model, OnnxModel, SklearnModel, label_file
+from modelport.spec.model import Model, SklearnModel, label_file
 from modelport.verify.parity import Parity
 
-# What a Python model's code is called, where it is written and in its versions.
-CODE = "model.py"
 # Single requests with a title always stay in the version; of the others only some.
 _KEPT_CASES = 6
 _KEPT_BYTES = 64 << 10
@@ -47,44 +45,58 @@ class Candidate:
     """One model with everything that its version would hold.
 
     Args:
-        builder: the file that declares it.
+        origin: the file that declares it: a builder, an ONNX file, a config.pbtxt.
+        public: whether people call it.
         model: the declaration.
         config: what config.pbtxt will say, but for the versions that serve.
+        reference: where the expected answers come from, in words.
         cases: requests and expected answers of its proof.
+        cases_digest: their digest; empty where the answers follow from the files.
         files: name in the version folder to the file on disk (``model.onnx``, …).
+        beside: files that Triton reads beside the version folders (labels): path to content.
         data: data sources, for the manifest.
         parts: build keys of the models that it runs.
         metrics: figures of the network on held-out data.
         in_process: parity in this process, for a network.
         seed: of the training.
+        keep_edits: a config.pbtxt that was edited by hand stays as it is.
     """
 
-    builder: Builder
+    origin: Path
+    public: bool
     model: Model
     config: ModelConfig
+    reference: str
     cases: Samples
     cases_digest: str
     files: dict[str, Path]
+    beside: Mapping[str, bytes]
     data: Sequence[DataEntry]
     parts: Sequence[str] = ()
     metrics: Metrics | None = None
     in_process: Parity | None = None
     seed: int | None = None
+    keep_edits: bool = False
+
+    @property
+    def origin_name(self) -> str:
+        """The file that declares it as headers and manifests name it: with its folder."""
+        return f"{self.origin.parent.name}/{self.origin.name}"
 
     @property
     def key(self) -> str:
         """Digest of all that the answers depend on; equal keys need no second version.
 
-        An ONNX file says all by itself. What a Python model answers depends on the
-        library too, and an ensemble's answer on its parts: their cases tell.
+        What a Python model answers depends on the library too, and an ensemble's answer
+        on its parts: their cases tell.
         """
         code = self.files.get(CODE)
         return digests.of_value(
             {
                 "config": repr(self.config),
                 "files": {name: digests.of_file(path) for name, path in self.files.items()},
-                "labels": self.labels(),
-                "cases": "" if self.model.kind == "onnx" else self.cases_digest,
+                "labels": {name: _text(content) for name, content in self.beside.items()},
+                "cases": self.cases_digest,
                 "library": provenance.used_by(code) if code else "",
                 "tolerance": asdict(self.model.tolerance),
                 "parts": list(self.parts),
@@ -115,7 +127,7 @@ class Candidate:
         versions = folder.versions() if folder.path.is_dir() else []
         return versions[-1] + 1 if versions else 1
 
-    def stage(self, stage: Path, version: int, repository: Repository, *, keep_edits: bool) -> None:
+    def stage(self, stage: Path, version: int, repository: Repository) -> None:
         """Write the model as it would be published into a staging folder.
 
         Its version folder holds all that decides its answers, config.pbtxt and labels too:
@@ -128,34 +140,35 @@ class Candidate:
         staged = ModelFolder(stage / self.model.name)
         version_dir = staged.version_dir(version)
         version_dir.mkdir(parents=True)
-        current = repository.folder(self.model.name)
-        builder = f"{self.builder.path.parent.name}/{self.builder.path.name}"
-        if promoted(current):
-            # What serves was promoted: the new version waits with a configuration of its own.
-            edits.write(staged.config_path, self.config, builder=builder)
-        else:
-            if current.config_path.is_file():
-                shutil.copy2(current.config_path, staged.config_path)
-            try:
-                edits.update(
-                    staged.config_path, self.model.config(), builder=builder, keep=keep_edits
-                )
-            except ConfigError as error:
-                raise _pointing_at(current.config_path, staged.config_path, error) from error
-        edits.write(version_dir / CONFIG, self.config, builder=builder)
-        for name, labels in self.labels().items():
+        self._stage_config(staged, version_dir, repository.folder(self.model.name))
+        for name, content in self.beside.items():
             for folder in (staged.path, version_dir):
-                (folder / name).write_text(labels, encoding="utf-8")
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                (folder / name).write_bytes(content)
         for name, file in self.files.items():
             (version_dir / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, version_dir / name)
         self.kept_cases().write(version_dir / SAMPLES)
         provenance.environment().write(version_dir)
 
-    def labels(self) -> dict[str, str]:
-        """Label files of the model's folder: name to content, one class a line."""
-        outputs = (tensor for tensor in self.model.outputs if tensor.labels)
-        return {label_file(tensor): "\n".join(tensor.labels) + "\n" for tensor in outputs}
+    def _stage_config(self, staged: ModelFolder, version_dir: Path, current: ModelFolder) -> None:
+        """Write config.pbtxt beside the version folder, as it would be published, and into it."""
+        if promoted(current):
+            # What serves was promoted: the new version waits with a configuration of its own.
+            edits.write(staged.config_path, self.config, builder=self.origin_name)
+        else:
+            if current.config_path.is_file():
+                shutil.copy2(current.config_path, staged.config_path)
+            try:
+                edits.update(
+                    staged.config_path,
+                    self.model.config(),
+                    builder=self.origin_name,
+                    keep=self.keep_edits,
+                )
+            except ConfigError as error:
+                raise _pointing_at(current.config_path, staged.config_path, error) from error
+        edits.write(version_dir / CONFIG, self.config, builder=self.origin_name)
 
     def kept_cases(self) -> Samples:
         """The cases that stay in the version, for the watchdog and for load tests."""
@@ -196,18 +209,15 @@ class Candidate:
             model=self.model.name,
             version=int(version_dir.name),
             kind=self.model.kind,
-            public=self.builder.is_public(self.model),
+            public=self.public,
             doc=self.model.doc,
             limits=list(self.model.limits),
             runs=sorted(self.model.runs),
             parts=dict(sorted(parts.items())),
             created=datetime.now(timezone.utc).replace(microsecond=0),
-            builder=BuilderEntry(
-                path=f"{self.builder.path.parent.name}/{self.builder.path.name}",
-                sha256=digests.of_file(self.builder.path),
-            ),
+            builder=BuilderEntry(path=self.origin_name, sha256=digests.of_file(self.origin)),
             build_key=self.key,
-            git_commit=provenance.git_commit(self.builder.path),
+            git_commit=provenance.git_commit(self.origin),
             dependencies=provenance.dependencies(),
             data=list(self.data),
             seed=self.seed,
@@ -221,7 +231,7 @@ class Candidate:
             latency=latency,
             files=[
                 FileEntry.of(version_dir / name, version_dir)
-                for name in sorted({*self.files, *self.labels(), CONFIG, ENVIRONMENT, SAMPLES})
+                for name in sorted({*self.files, *self.beside, CONFIG, ENVIRONMENT, SAMPLES})
             ],
         )
 
@@ -236,12 +246,17 @@ class Candidate:
         moves = [] if target.is_dir() else [Move(staged.version_dir(version), target)]
         if promoted(current):
             return moves
-        texts = [staged.path / name for name in (*self.labels(), CONFIG)]
         return moves + [
-            Move(file, current.path / file.name)
-            for file in texts
-            if not _same(file, current.path / file.name)
+            Move(staged.path / name, current.path / name)
+            for name in (*self.beside, CONFIG)
+            if not _same(staged.path / name, current.path / name)
         ]
+
+
+def labels_of(model: Model) -> dict[str, bytes]:
+    """Give the label files of a declaration: name to content, one class a line."""
+    outputs = (tensor for tensor in model.outputs if tensor.labels)
+    return {label_file(tensor): ("\n".join(tensor.labels) + "\n").encode() for tensor in outputs}
 
 
 def promoted(folder: ModelFolder) -> bool:
@@ -263,47 +278,6 @@ def config_of(model: Model, repository: Repository, *, keep_edits: bool) -> Mode
     return model.config()
 
 
-def onnx_files(builder: Builder, model: OnnxModel) -> dict[str, Path]:
-    """Find the files of an ONNX model, by the names that they get in the version folder.
-
-    External data keeps its name, by which the ONNX file refers to it.
-
-    Raises:
-        IntegrityError: the file, or one that holds its weights, is missing or damaged.
-    """
-    file = builder.path.parent / model.file
-    graph = onnx_graph.read(file)
-    external = {entry.location: file.parent / entry.location for entry in graph.external_files}
-    for name, path in external.items():
-        if not path.is_file():
-            raise IntegrityError(
-                f"{path}: missing, and {file} keeps weights in it",
-                cause="an ONNX file with external data was copied without it",
-                next_step=f"put {name} beside {file.name}",
-                path=path,
-            )
-    return {"model.onnx": file, **external}
-
-
-def source_file(builder: Builder, model: Model, repository: Repository) -> Path:
-    """Find the ``model.py`` of a Python model: beside its config.pbtxt; versions hold copies.
-
-    Raises:
-        BuilderError: there is none.
-    """
-    path = repository.folder(model.name).path / CODE
-    if path.is_file():
-        return path
-    raise BuilderError(
-        f"{path}: there is no such file; {builder.path} declares {model.name!r} as PythonModel",
-        cause="a Python model's code lies in the model repository, beside its config",
-        next_step=f"write {path}: a class TritonPythonModel that answers as the reference does,"
-        " or copy it from the repository that has the model",
-        path=path,
-        model=model.name,
-    )
-
-
 def _entry(parity: Parity | None, model: Model) -> ParityEntry | None:
     if parity is None:
         return None
@@ -321,6 +295,10 @@ def _size_bytes(case: Case) -> int:
         sum(map(len, array.flat)) if array.dtype == np.object_ else array.nbytes
         for array in case.inputs.values()
     )
+
+
+def _text(content: bytes) -> str:
+    return content.decode("utf-8", errors="backslashreplace")
 
 
 def _same(one: Path, other: Path) -> bool:

@@ -6,15 +6,16 @@ digests does not.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
 
 from modelport.build import provenance
-from modelport.errors import IntegrityError
+from modelport.errors import ConfigError, IntegrityError
 from modelport.repository import digests
-from modelport.repository.layout import ModelFolder, Repository
+from modelport.repository.layout import CONFIG, ModelFolder, Repository
 from modelport.runtime import cache
 
 # A change in any of these may change what a build gives.
@@ -72,9 +73,21 @@ def _digest(path: Path) -> str | None:
 
 
 def _beside(folder: ModelFolder) -> str:
-    """Digest what lies beside the version folders: config.pbtxt, labels, the code of a model."""
+    """Digest what lies beside the version folders: config.pbtxt, labels, the code of a model.
+
+    Which versions serve does not count: promotion decides that, also on another machine whose
+    decision was pulled, and a build has nothing to do then.
+    """
     files = sorted(path for path in folder.path.iterdir() if path.is_file())
-    return digests.of_value({path.name: digests.of_file(path) for path in files})
+    found = {path.name: digests.of_file(path) for path in files if path.name != CONFIG}
+    return digests.of_value({**found, CONFIG: _meaning(folder)})
+
+
+def _meaning(folder: ModelFolder) -> str | None:
+    try:
+        return repr(dataclasses.replace(folder.config(), version_policy=None))
+    except ConfigError:
+        return None
 
 
 def _stands(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import cast
 
-import numpy as np
 from pydantic import ValidationError
 
+from modelport.build import samples_file
 from modelport.build.builder_file import build_models
 from modelport.build.loader import Builder, invalid_field
 from modelport.build.steps import Built, Listener
@@ -36,8 +37,8 @@ def publish(
         name: the model's name.
         repository: the model repository; made when missing.
         max_batch_size: ``None`` for 64 where every tensor's first dimension varies, else 0.
-        samples: an ``.npz`` file with one array per input, items along the first
-            dimension; drawn at random when missing.
+        samples: a file of inputs, see :mod:`modelport.build.samples_file`; drawn at
+            random when missing.
         listener: hears of every step.
 
     Raises:
@@ -54,13 +55,16 @@ def publish(
             outputs=tuple(_tensor(file, tensor, batch) for tensor in graph.outputs),
             max_batch_size=batch,
             serving=Serving(dynamic_batching=ModelDynamicBatching() if batch else None),
-            samples=(lambda: _items(samples, graph, batch)) if samples else None,
             file=Path(file.name),
             doc=f"Imported from {file.name}.",
         )
     except ValidationError as error:
         raise invalid_field(file, error) from error
-    read = {str(samples): digests.of_file(samples)} if samples else {}
+    read = {}
+    if samples:
+        items = _items(samples, model)
+        model = dataclasses.replace(model, samples=lambda: items)
+        read = {str(samples): digests.of_file(samples)}
     builder = Builder(file, (model,), read)
     (built,) = build_models(builder, Repository(repository), listener, keep_edits=False)
     return built
@@ -101,33 +105,13 @@ def _tensor(file: Path, tensor: OnnxTensor, batch: int) -> Tensor:
     return Tensor(tensor.name, datatype, dims[1:] if batch else dims, optional=tensor.optional)
 
 
-def _items(path: Path, graph: OnnxGraph, batch: int) -> list[Sample]:
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-    except (OSError, ValueError) as error:
+def _items(path: Path, model: OnnxModel) -> list[Sample]:
+    given = samples_file.read(path, model)
+    if given[0].outputs:
         raise DataError(
-            f"{path}: not an .npz file that can be read: {error}",
-            next_step="write it with numpy.savez(path, input_name=array, ...)",
-            path=path,
-        ) from error
-    required = {tensor.name for tensor in graph.inputs if not tensor.optional}
-    if set(arrays) - {tensor.name for tensor in graph.inputs} or required - set(arrays):
-        raise DataError(
-            f"{path}: holds {', '.join(arrays) or 'nothing'}; the model takes"
-            f" {', '.join(tensor.name for tensor in graph.inputs)}",
-            next_step="name each array as the input that it is for",
+            f"{path}: holds expected answers ({', '.join(given[0].outputs)}) beside the inputs",
+            cause="an imported file is proven against ONNX Runtime in this process",
+            next_step="leave them out, or put the file into a model folder: modelport publish",
             path=path,
         )
-    if not batch:
-        return [Sample(arrays)]
-    lengths = {name: len(array) if array.ndim else 0 for name, array in arrays.items()}
-    count = min(lengths.values())
-    if not count or count != max(lengths.values()):
-        raise DataError(
-            f"{path}: holds {', '.join(f'{n} items of {name}' for name, n in lengths.items())};"
-            " expected the same number of each, one or more",
-            next_step="stack the items along the first dimension",
-            path=path,
-        )
-    return [Sample({name: array[i] for name, array in arrays.items()}) for i in range(count)]
+    return [Sample(item.inputs) for item in given]

@@ -18,13 +18,16 @@ from modelport.spec.model import Ensemble, Model, OnnxModel, PythonModel, Sklear
 from modelport.verify import latency, through_server
 from modelport.verify.parity import Parity
 
-_REFERENCES: dict[type[Model], str] = {
+# How a manifest names where the expected answers come from.
+REFERENCES: dict[type[Model], str] = {
     TorchModel: "torch",
     SklearnModel: "scikit-learn",
     OnnxModel: "onnxruntime in process",
     PythonModel: "reference function",
     Ensemble: "graph of references",
 }
+# What a user gave along with the inputs, before the name of that file.
+RECORDED = "expected answers in "
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ def how(candidate: Candidate) -> ParityEntry:
     # Over HTTP, Triton refuses models that answer with a stream.
     transports = ["grpc"] if candidate.model.delivery == "stream" else ["http", "grpc"]
     return ParityEntry(
-        reference=_REFERENCES[type(candidate.model)],
+        reference=candidate.reference,
         requests=0,
         batch_sizes=[],
         concurrencies=list(through_server.CONCURRENCIES),
@@ -113,7 +116,7 @@ def _start(stage: Path) -> Server:
 
 def _latency(server: Server, candidate: Candidate) -> LatencyEntry | None:
     """Time the answers of what people call."""
-    if not candidate.builder.is_public(candidate.model):
+    if not candidate.public:
         return None
     urls = {name: getattr(server.endpoints, name) for name in how(candidate).transports}
     found = latency.measure(urls, candidate.model.name, candidate.cases)
@@ -131,7 +134,7 @@ def _prove_one(server: Server, candidate: Candidate, stage: Path) -> Parity:
         f"model {model.name!r}: answers through the server differ from the reference in"
         f" {len(found.problems)} of {found.requests} requests (tolerance"
         f" {model.tolerance.absolute:g} + {model.tolerance.relative:g} · |expected|)\n{shown}",
-        cause=_cause(found.problems),
+        cause=_cause(found.problems, candidate.reference),
         next_step=f"nothing is published; what was staged is kept in {stage}",
         model=model.name,
         problems=found.problems,
@@ -139,7 +142,10 @@ def _prove_one(server: Server, candidate: Candidate, stage: Path) -> Parity:
     )
 
 
-def _cause(problems: Sequence[str]) -> str:
+def _cause(problems: Sequence[str], reference: str) -> str:
     if all("no answer: " in problem for problem in problems):
         return "the model's code raises an exception; the server's answers show it"
-    return "the model mixes items of a batch, or the tolerance is too strict"
+    mixes = "the model mixes items of a batch, or the tolerance is too strict"
+    # What people wrote down may be wrong, or of another version.
+    recorded = reference.startswith(RECORDED)
+    return f"the {reference} are not this version's, or {mixes}" if recorded else mixes

@@ -52,7 +52,7 @@ def _modules(file: Path, packages: tuple[str, ...]) -> set[Path]:
     if file.suffix != ".py":
         return set()
     names = set()
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+    for node in ast.walk(ast.parse(file.read_bytes())):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:

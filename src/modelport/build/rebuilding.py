@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from modelport.build import selection, steps
-from modelport.build.candidates import CODE
+from modelport.build.model_files import CODE
 from modelport.build.steps import Listener, Progress, Report
 from modelport.errors import BuilderError, GateError, LoadError, RepositoryError
 from modelport.repository.build_environment import FILE_NAME as ENVIRONMENT
 from modelport.repository.build_environment import BuildEnvironment
-from modelport.repository.layout import ModelFolder, Repository
+from modelport.repository.layout import CONFIG, ModelFolder, Repository
 from modelport.repository.manifest import Manifest
 from modelport.repository.samples import FILE_NAME as SAMPLES
 from modelport.repository.samples import Samples
@@ -184,6 +184,14 @@ def _then(folder: ModelFolder, whole: Manifest) -> int:
 def _builder(builders: Path, manifest: Manifest) -> Path:
     """Find the builder file by the name that the manifest knows."""
     name = Path(manifest.builder.path).name
+    if name == CONFIG:
+        raise BuilderError(
+            f"{manifest.model} version {manifest.version} was published from a model folder, as it"
+            " was, so there is nothing to build",
+            next_step="modelport publish FOLDER --dry-run proves the folder again, and says whether"
+            " it is the same",
+            model=manifest.model,
+        )
     if not name.endswith(".py"):
         raise BuilderError(
             f"{manifest.model} version {manifest.version} was imported from {name}, so there is"

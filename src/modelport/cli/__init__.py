@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "up": ("modelport.cli.up", "Build the zoo, serve it, and show real answers.", "build"),
     "build": ("modelport.cli.build", "Train, export, prove and publish models.", "build"),
     "import": ("modelport.cli.import_onnx", "Publish an ONNX file as a model.", "build"),
+    "publish": ("modelport.cli.publish", "Prove and publish Triton model folders.", "build"),
     "models": ("modelport.cli.models", "List models, versions and what was proven.", "serve"),
     "card": ("modelport.cli.card", "Show what is known of a model, and how well.", "serve"),
     "serve": ("modelport.cli.serve", "Serve a model repository with tritonserver.", "serve"),

@@ -23,7 +23,7 @@ from modelport.cli.steps import StepPrinter
 @click.option(
     "--samples",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="An .npz file of inputs to prove it with; default: random ones.",
+    help="Inputs to prove it with, .npz or perf_analyzer's JSON; default: random ones.",
 )
 @options.AS_JSON
 @pass_output

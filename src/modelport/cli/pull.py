@@ -15,6 +15,7 @@ from modelport.cli.output import Output, pass_output
 @click.argument("names", nargs=-1, metavar="[NAME…]")
 @transfers.options("--from")
 @click.option("--served", is_flag=True, help="Only the versions that serve.")
+@click.option("--allow-empty", is_flag=True, help="A store without any model is no error.")
 @options.PUBLIC_KEYS
 @options.REPOSITORY
 @options.AS_JSON
@@ -36,6 +37,7 @@ def command(out: Output, /, names: tuple[str, ...], as_json: bool, **given: Any)
             served=given["served"],
             overwrite=given["overwrite"],
             trusted=given["trusted"],
+            allow_empty=given["allow_empty"],
             dry_run=given["dry_run"],
             jobs=given["jobs"],
             on_progress=transfers.Bar(out, "pull"),

@@ -14,7 +14,6 @@ from modelport.cli.output import Output
 from modelport.errors import RepositoryError, UnhealthyRepositoryError
 
 if TYPE_CHECKING:
-    from modelport.repository.doctor import Finding
     from modelport.runtime.events import Event
     from modelport.runtime.server import Server
     from modelport.runtime.watchdog import Watchdog
@@ -158,10 +157,10 @@ def examine(out: Output, repository: Path, names: Sequence[str] | None) -> None:
     errors = [finding for finding in findings if finding.severity == "error"]
     for finding in findings:
         if finding.severity != "error":
-            out.note(f"warning: {describe(finding)}")
+            out.note(f"warning: {finding.brief}")
     if not errors:
         return
-    listing = "\n".join(f"  {describe(finding)}" for finding in errors)
+    listing = "\n".join(f"  {finding.brief}" for finding in errors)
     raise UnhealthyRepositoryError(
         f"{repository}: {len(errors)} errors, so nothing is served\n{listing}",
         next_step=f"modelport doctor --repository {repository} shows how to mend them",
@@ -180,12 +179,6 @@ def admit(repository: Path, names: Sequence[str]) -> None:
     from modelport.runtime import admission
 
     admission.check([Repository(repository).model(name) for name in names])
-
-
-def describe(finding: Finding) -> str:
-    """Put a finding into one line."""
-    field = f" {finding.field}:" if finding.field else ""
-    return f"{finding.where}:{field} expected {finding.expected}, got {finding.got}"
 
 
 def warn_if_open(out: Output, host: str) -> None:

@@ -19,7 +19,12 @@ if TYPE_CHECKING:
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
-_DONE = {"version": "version", "files": "lost files", "removed": "removed"}
+_DONE = {
+    "version": "version",
+    "files": "lost files",
+    "log": "log of promotions",
+    "removed": "removed",
+}
 
 
 def options(direction: str) -> Callable[[_Command], _Command]:

@@ -10,6 +10,7 @@ import click
 from modelport.cli import options
 from modelport.cli.output import Output, pass_output
 from modelport.errors import IntegrityError
+from modelport.repository import figures
 from modelport.repository.layout import ModelFolder, Repository
 
 
@@ -64,12 +65,10 @@ def _described(folder: ModelFolder, version: int, serves: bool) -> dict[str, Any
         manifest = folder.manifest(version)
     except IntegrityError as error:
         return described | {"problem": error.what.partition(": ")[2]}
-    metrics = manifest.metrics
-    gated = metrics.gates if metrics else {}
     commit = manifest.git_commit or ""
     return described | {
         "created": f"{manifest.created:%Y-%m-%d %H:%M:%S}",
-        "figures": {n: v for n, v in (metrics.values if metrics else {}).items() if n in gated},
+        "figures": figures.of(folder, manifest, gated=True),
         "parts": manifest.parts,
         "git_commit": commit[:10] + ("-dirty" if commit.endswith("-dirty") else "") or None,
     }

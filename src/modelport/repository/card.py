@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from modelport.errors import RepositoryError
+from modelport.repository import markdown
 from modelport.repository.layout import Repository
 from modelport.repository.manifest import Manifest, Metrics, ParityEntry
 from modelport.spec.config import ModelConfig
@@ -117,7 +118,7 @@ class Card:
             for side, tensors in (("input", self.config.input), ("output", self.config.output))
             for t in tensors
         ]
-        return _section("Takes and gives", _table(("", "tensor", "type", "shape"), rows))
+        return _section("Takes and gives", markdown.table(("", "tensor", "type", "shape"), rows))
 
     def _figures(self) -> str:
         texts = [
@@ -140,7 +141,9 @@ class Card:
     def _data(self) -> str:
         entries = {entry.source: entry for model in self.models for entry in model.data}
         rows = [(e.source, e.licence, _short(e.sha256)) for e in entries.values()]
-        return _section("Data", _table(("source", "licence", "sha256"), rows)) if rows else ""
+        return (
+            _section("Data", markdown.table(("source", "licence", "sha256"), rows)) if rows else ""
+        )
 
     def _latency(self) -> str:
         found = self.manifest.latency
@@ -154,16 +157,16 @@ class Card:
             f"One request after the other, {found.requests} in all, on the machine that built it"
             f" ({found.machine}), where other work may have run beside."
         )
-        return _section("Latency", _table(("transport", "p50", "p99"), rows), note)
+        return _section("Latency", markdown.table(("transport", "p50", "p99"), rows), note)
 
     def _parity(self) -> str:
         rows = [row for model in self.models for row in _parity_rows(model)]
-        columns = ("model", "where", "reference", "requests", "worst |Δ|", "tolerance")
+        columns = ("model", "where", "reference", "requests", "worst Δ", "tolerance")
         note = (
             "How far answers lay from the reference, at worst. Through the server they were"
             " asked side by side, in batches that the server mixed."
         )
-        return _section("Parity", _table(columns, rows), note)
+        return _section("Parity", markdown.table(columns, rows), note)
 
     def _files(self) -> str:
         rows = [
@@ -172,7 +175,9 @@ class Card:
             for model in self.models
             for file in model.files
         ]  # fmt: skip
-        return _section("Files", _table(("model", "version", "file", "size", "sha256"), rows))
+        return _section(
+            "Files", markdown.table(("model", "version", "file", "size", "sha256"), rows)
+        )
 
     def _origin(self) -> str:
         model = self.manifest
@@ -253,7 +258,7 @@ def _figures(model: str, metrics: Metrics) -> str:
     ]
     columns = ("figure", model, "gate", *baselines)
     on = f"On {metrics.count} items of the {metrics.split} split, which training never saw:"
-    return f"{on}\n\n{_table(columns, rows)}"
+    return f"{on}\n\n{markdown.table(columns, rows)}"
 
 
 def _parity_rows(model: Manifest) -> Iterator[tuple[object, ...]]:
@@ -279,12 +284,3 @@ def _short(digest: str) -> str:
 
 def _section(title: str, *texts: str) -> str:
     return "\n\n".join((f"## {title}", *texts))
-
-
-def _table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    lines = [columns, ["---"] * len(columns), *rows]
-    return "\n".join("| " + " | ".join(map(_cell, line)) + " |" for line in lines)
-
-
-def _cell(value: object) -> str:
-    return str(value).replace("|Δ|", "Δ").replace("|", "\\|").replace("\n", " ")

@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from modelport.repository import pbtxt
+from modelport.repository import figures, pbtxt
 from modelport.repository.layout import ModelFolder
 from modelport.repository.manifest import Manifest
 
@@ -18,7 +18,7 @@ class Difference:
     """Two versions side by side; what is equal in both is left out.
 
     Attributes:
-        figures: metric to its value in the one and in the other.
+        figures: metric to its value in the one and in the other; of parts, too.
         facts: field of the manifest to its two values: parts, data, seed, packages, commit.
         files: path to its sizes in bytes, where the content differs; ``None`` where there is none.
         config: lines of a unified diff of the configurations.
@@ -44,7 +44,7 @@ def between(folder: ModelFolder, one: int, other: int) -> Difference:
     texts = [pbtxt.render(folder.config_of(version)).splitlines() for version in (one, other)]
     before, after = (f"version {version}" for version in (one, other))
     return Difference(
-        figures=_pairs(*(m.metrics.values if m.metrics else {} for m in manifests)),
+        figures=_pairs(*(figures.of(folder, manifest) for manifest in manifests)),
         facts=_pairs(*map(_facts, manifests)),
         files={path: (sizes[0].get(path), sizes[1].get(path)) for path in sorted(changed)},
         config=tuple(difflib.unified_diff(texts[0], texts[1], before, after, lineterm="")),

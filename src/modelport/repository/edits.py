@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import hashlib
+import itertools
 import os
 import tempfile
 from contextlib import suppress
@@ -96,8 +97,8 @@ def update(
     return True
 
 
-def with_version_policy(path: Path, policy: ModelVersionPolicy) -> str:
-    """Give the text of a config.pbtxt with another version policy, and all else as it is.
+def with_version_policy(path: Path, policy: ModelVersionPolicy | None) -> str:
+    """Give the text of a config.pbtxt with another version policy or none, and all else as it is.
 
     Raises:
         ConfigError: it cannot be read, or does not parse.
@@ -107,8 +108,11 @@ def with_version_policy(path: Path, policy: ModelVersionPolicy) -> str:
     builder = builder_of(path)
     if builder is not None and not hand_edited(path):
         return _sealed(config, builder)
-    alone = pbtxt.render(dataclasses.replace(ModelConfig(), version_policy=policy)).strip()
-    start, end = _block(text, "version_policy")
+    alone = pbtxt.render(ModelConfig(version_policy=policy)).strip()
+    start, end = _statement(text, "version_policy")
+    if policy is None:
+        rest = text[end:].removeprefix(";").removeprefix(",")
+        return text[:start].rstrip(" ") + rest.removeprefix("\n")
     if start == end:
         return f"{text.rstrip()}\n{alone}\n"
     return text[:start] + alone + text[end:]
@@ -166,19 +170,14 @@ def _sealed(config: ModelConfig, builder: str) -> str:
     return f"{body}{_SEAL}{_digest(body)}\n"
 
 
-def _block(text: str, field: str) -> tuple[int, int]:
-    """Find a field of messages at the top of a text; an empty span where there is none."""
+def _statement(text: str, field: str) -> tuple[int, int]:
+    """Find a field at the top of a text, from its name to its end; an empty span without it."""
     found = positions.find(positions.locate(text), (field,))
     if found is None:
         return len(text), len(text)
-    lines = text.splitlines(keepends=True)
-    start = sum(map(len, lines[: found.line - 1])) + found.column - 1
-    depth = 0
-    for place in range(start, len(text)):
-        depth += (text[place] in "{<") - (text[place] in "}>")
-        if text[place] in "}>" and depth == 0:
-            return start, place + 1
-    return start, len(text)
+    starts = [0, *itertools.accumulate(len(line) + 1 for line in text.split("\n"))]
+    start, end = (starts[line - 1] + column - 1 for line, column in found.statement)
+    return start, end
 
 
 def _digest(text: str) -> str:

@@ -161,7 +161,8 @@ class Manifest(_Part):
             raise IntegrityError(
                 f"{path}: there is no manifest",
                 cause="this version was copied in by hand, or its build never finished",
-                next_step="modelport build, which proves it and writes the manifest",
+                next_step="modelport build, or modelport publish where there is no builder, which"
+                " proves it and writes the manifest",
                 path=path,
             ) from error
         except OSError as error:

@@ -75,9 +75,13 @@ class Samples:
 
     def write(self, path: Path) -> None:
         """Write ``samples.json``."""
+        path.write_text(self.text(), encoding="utf-8")
+
+    def text(self) -> str:
+        """Give the text of ``samples.json``."""
         cases = [_StoredCase.encode(case) for case in self.cases]
         stored = _StoredSamples(schema_version=1, delivery=self.delivery, cases=cases)
-        path.write_text(stored.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        return stored.model_dump_json(indent=1) + "\n"
 
 
 class _Stored(BaseModel):

@@ -128,7 +128,7 @@ _NEXT: dict[State, str] = {
     "altered": "restore {model} version {version} from a copy that `modelport verify` finds ok",
     "unsigned": "modelport sign {model} {version} --key PRIVATE",
     "wrong key": "add the signer's public key to [trust] in modelport.toml, or sign it again",
-    "unproven": "modelport build {model}",
+    "unproven": "modelport build {model}; a model without a builder: modelport publish {model}",
 }
 
 

@@ -8,6 +8,7 @@
     switch     the running server takes the new versions, without losing a request
     intent     a note of what is about to change, while server and disk may differ
     history    the log of promotions: append-only, each entry bound to the one before
+    outlook    what a promotion would change, and what stands against it
     promotion  the way through all of these, in an order that a crash survives
     cleaning   what may be removed
 """

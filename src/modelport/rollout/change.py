@@ -9,7 +9,6 @@ from modelport.errors import IntegrityError, RepositoryError
 from modelport.repository.layout import ModelFolder, Repository
 from modelport.repository.manifest import Manifest
 from modelport.rollout.serving import Serving, pinned
-from modelport.spec.config import ModelVersionPolicy, SpecificVersions
 
 
 @dataclass(frozen=True)
@@ -72,11 +71,6 @@ def closure(repository: Repository, model: str, version: int) -> dict[str, int]:
     for part, of_part in repository.folder(model).manifest(version).parts.items():
         found |= closure(repository, part, of_part)
     return found
-
-
-def only(*versions: int) -> ModelVersionPolicy:
-    """Make the version policy that these versions serve, and no others."""
-    return ModelVersionPolicy(specific=SpecificVersions(versions=versions))
 
 
 def _target(now: Serving, versions: Mapping[str, int]) -> Target:

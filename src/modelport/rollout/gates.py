@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 from modelport.errors import IntegrityError
 from modelport.repository.manifest import Manifest, Metrics
@@ -12,6 +13,22 @@ from modelport.rollout.change import Change, Target
 from modelport.rollout.history import Compared
 
 Figures = Mapping[str, Mapping[str, Compared]]
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A figure with a gate that is worse than allowed.
+
+    Attributes:
+        by: how much worse, in the figure's own unit.
+        bound: how much is allowed.
+    """
+
+    figure: str
+    before: float
+    after: float
+    by: float
+    bound: float
 
 
 def figures(target: Target) -> Figures:
@@ -29,24 +46,31 @@ def figures(target: Target) -> Figures:
 
 
 def objections(target: Target, settings: Settings) -> Iterator[str]:
-    """Say which figures with a gate are worse than the settings allow.
+    """Say which figures with a gate are worse than the settings allow, in words."""
+    for change in target.changes:
+        before, after = _manifests(target, change)
+        for loss in losses(before, after, settings):
+            yield (
+                f"{change.model}: {loss.figure} is {loss.after:.4g} in version {change.after} and"
+                f" {loss.before:.4g} in version {change.before[-1]}: worse by {loss.by:.2g},"
+                f" allowed is {loss.bound:g}"
+            )
+
+
+def losses(before: Manifest | None, after: Manifest, settings: Settings) -> Iterator[Loss]:
+    """Give the figures with a gate that are worse than the settings allow.
 
     Figures that were measured on other data say nothing about each other; the bounds of the
     builder have judged each on its own.
     """
-    for change in target.changes:
-        before, after = _manifests(target, change)
-        if before is None or after is None or not comparable(before, after):
-            continue
-        bound = settings.bounds(change.model).most_worse
-        for name, gate in (after.metrics.gates if after.metrics else {}).items():
-            old, new = _values(before).get(name, math.nan), _values(after).get(name, math.nan)
-            loss = new - old if gate.startswith("<=") else old - new
-            if loss > bound:
-                yield (
-                    f"{change.model}: {name} is {new:.4g} in version {change.after} and {old:.4g}"
-                    f" in version {change.before[-1]}: worse by {loss:.2g}, allowed is {bound:g}"
-                )
+    if before is None or not comparable(before, after):
+        return
+    bound = settings.bounds(after.model).most_worse
+    for name, gate in (after.metrics.gates if after.metrics else {}).items():
+        old, new = _values(before).get(name, math.nan), _values(after).get(name, math.nan)
+        by = new - old if gate.startswith("<=") else old - new
+        if by > bound:
+            yield Loss(name, old, new, by, bound)
 
 
 def comparable(before: Manifest, after: Manifest) -> bool:
@@ -56,7 +80,7 @@ def comparable(before: Manifest, after: Manifest) -> bool:
     return same_data and counts[0] == counts[1]
 
 
-def _manifests(target: Target, change: Change) -> tuple[Manifest | None, Manifest | None]:
+def _manifests(target: Target, change: Change) -> tuple[Manifest | None, Manifest]:
     folder = target.repository.folder(change.model)
     before = None
     if change.before:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
 from pathlib import Path
 
-from modelport.errors import IntegrityError
 from modelport.repository import edits
 from modelport.repository.layout import CONFIG, ModelFolder
+from modelport.repository.placing import copy_beside, only
 from modelport.repository.publish import Move
-from modelport.rollout.change import Change, Target, only
+from modelport.repository.stores.face import referred
+from modelport.rollout.change import Change, Target
 from modelport.rollout.serving import by_config
 from modelport.spec.config import ModelConfig
 
@@ -36,9 +36,11 @@ def stage(target: Target, folder: Path, *, keep_config: bool) -> dict[str, Model
 def moves(target: Target, folder: Path) -> list[Move]:
     """List the renames that put the staged files in their places: labels before what names them."""
     return [
-        Move(file, target.repository.folder(change.model).path / file.name)
+        Move(file, target.repository.folder(change.model).path / file.relative_to(staged))
         for change in target.changes
-        for file in sorted((folder / change.model).iterdir(), key=lambda file: file.name == CONFIG)
+        for staged in [folder / change.model]
+        for file in sorted(staged.rglob("*"), key=lambda file: file.name == CONFIG)
+        if file.is_file()
     ]
 
 
@@ -54,10 +56,11 @@ def _stage(target: Target, change: Change, staged: Path, keep_config: bool) -> M
         (staged / CONFIG).write_text(text, encoding="utf-8", newline="")
         return config
     edits.refuse_lost_edits(folder.config_path, _proven(folder), config)
-    edits.write(staged / CONFIG, config, builder=edits.builder_of(own) or "its builder")
-    for output in config.output:
-        if name := output.label_filename:
-            shutil.copyfile(labels(folder, change.after, name), staged / name)
+    # A text of one's own keeps its comments; what was written here is written anew.
+    text = edits.with_version_policy(own, policy)
+    (staged / CONFIG).write_text(text, encoding="utf-8", newline="")
+    for name in referred(config):
+        copy_beside(folder, change.after, name, staged)
     return config
 
 
@@ -65,19 +68,3 @@ def _proven(folder: ModelFolder) -> ModelConfig | None:
     """Give the configuration that config.pbtxt had when what serves now was proven."""
     served = by_config(folder)
     return folder.config_of(served[-1]) if served else None
-
-
-def labels(folder: ModelFolder, version: int, name: str) -> Path:
-    """Find a file of labels: the version's own, or the model's.
-
-    Raises:
-        IntegrityError: there is neither.
-    """
-    for path in (folder.version_dir(version) / name, folder.path / name):
-        if path.is_file():
-            return path
-    raise IntegrityError(
-        f"{folder.version_dir(version) / name}: missing, and config.pbtxt names it",
-        next_step=f"modelport verify {folder.name}",
-        path=folder.version_dir(version) / name,
-    )

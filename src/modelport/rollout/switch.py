@@ -18,7 +18,8 @@ from dataclasses import dataclass
 
 from modelport.errors import LoadError
 from modelport.repository.layout import ModelFolder, Repository
-from modelport.rollout.change import Change, Target, only
+from modelport.repository.placing import only
+from modelport.rollout.change import Change, Target
 from modelport.rollout.serving import by_config, served_by
 from modelport.runtime import bytecode, proc
 from modelport.runtime.control import Refused

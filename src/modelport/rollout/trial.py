@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from modelport.repository import pbtxt, publish
-from modelport.repository.layout import CONFIG, ModelFolder, Repository
+from modelport.repository import publish
+from modelport.repository.layout import ModelFolder, Repository
 from modelport.repository.manifest import Manifest
+from modelport.repository.placing import place
 from modelport.repository.samples import FILE_NAME as SAMPLES
 from modelport.repository.samples import Samples
 from modelport.repository.settings import Settings
-from modelport.rollout.change import Target, only
-from modelport.rollout.staging import labels
+from modelport.rollout.change import Target
 from modelport.runtime.server import Server
 from modelport.spec.parts import Tolerance
 from modelport.verify import latency, through_server
@@ -124,9 +121,6 @@ def _served(repository: Repository, versions: Mapping[str, int]) -> Iterator[Ser
         with publish.explained(repository.path, "stage a trial"):
             for name, version in versions.items():
                 place(repository.folder(name), version, stage / name)
-                (stage / name / str(version)).symlink_to(
-                    repository.folder(name).version_dir(version).resolve()
-                )
         server = Server.start(stage, listed=False, response_cache=False)
         try:
             yield server
@@ -134,18 +128,3 @@ def _served(repository: Repository, versions: Mapping[str, int]) -> Iterator[Ser
             server.kill()
     finally:
         publish.discard(repository.path, stage)
-
-
-def place(folder: ModelFolder, version: int, target: Path) -> None:
-    """Write what lies beside the version folders so that this version serves.
-
-    Raises:
-        IntegrityError: a file of labels is missing.
-    """
-    target.mkdir(parents=True, exist_ok=True)
-    config = dataclasses.replace(folder.config_of(version), version_policy=only(version))
-    (target / CONFIG).write_text(pbtxt.render(config), encoding="utf-8")
-    for output in config.output:
-        if output.label_filename:
-            shutil.copyfile(labels(folder, version, output.label_filename),
-                            target / output.label_filename)  # fmt: skip

@@ -10,14 +10,15 @@ from typing import Any
 
 import carrier
 import pytest
-from proven import Shelf, serves, state, versions
+from proven import Shelf, agrees, serves, state, versions
 from seaweed import S3, opened
 
-from modelport.errors import IntegrityError
-from modelport.repository.stores import contents
+from modelport.errors import IntegrityError, StoreConflictError
+from modelport.repository.stores import contents, promoted
 from modelport.repository.stores.pull import pull
 from modelport.repository.stores.push import push
 from modelport.repository.stores.work import Outcome
+from modelport.rollout import history
 
 SCRIPT = Path(carrier.__file__)
 
@@ -86,6 +87,50 @@ def test_a_push_that_is_killed_at_any_request_is_ended_by_the_next(
     assert versions(witnesses[-1]) == versions(shelf.path)
     assert send(shelf, url).changes == ()
     assert not contents.read(opened(url))["net"].claims
+
+
+@pytest.mark.slow
+def test_a_promotion_that_is_killed_on_its_way_is_ended_by_the_next_push(
+    s3: S3, shelf: Shelf, tmp_path: Path
+) -> None:
+    """The log is there before what serves changes, and never shorter than it was."""
+    url = s3.url("killed-promotion")
+    shelf.record("net", 1)
+    send(shelf, url)
+    shelf.record("net", 2)
+    witnesses = kill_at_every_request("push", shelf.path, url, tmp_path / "witnesses")
+    seen = [(len(history.read(w)), *serves(w, "net")) for w in witnesses]
+    assert seen == sorted(seen)
+    assert set(seen) <= {(1, 1), (2, 1), (2, 2)}
+    assert {seen[0], seen[-1]} == {(1, 1), (2, 2)}
+    assert agrees(witnesses[0])
+    assert agrees(witnesses[-1])
+
+
+def test_of_two_promotions_at_once_one_is_refused(s3: S3, shelf: Shelf, tmp_path: Path) -> None:
+    url, other = s3.url("crossing"), Shelf(tmp_path / "other")
+    send(shelf, url)
+    fetch(other.path, url)
+    shelf.record("net", 1)
+    other.record("chain", 1)
+    compare = promoted.compare
+
+    def meanwhile(repository: Path, *rest: Any) -> promoted.Logs:
+        found = compare(repository, *rest)
+        if repository == shelf.path:
+            send(other, url)
+        return found
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(promoted, "compare", meanwhile)
+        with pytest.raises(StoreConflictError, match="another push has written it meanwhile"):
+            send(shelf, url)
+    away = tmp_path / "away"
+    fetch(away, url)
+    assert serves(away, "net") == [2]
+    assert agrees(away)
+    with pytest.raises(StoreConflictError, match="holds promotions that the log here does not"):
+        send(shelf, url)
 
 
 @pytest.mark.slow

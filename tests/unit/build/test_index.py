@@ -149,3 +149,12 @@ def test_a_damaged_index_is_no_index(stored: tuple[Path, Repository], cache_fold
 def test_only_what_is_published_can_be_stored(repository: Repository, builder: Path) -> None:
     with pytest.raises(IntegrityError):
         index.store(builder, repository, {}, {"tiny": 2})
+
+
+def test_which_versions_serve_is_no_change(stored: tuple[Path, Repository]) -> None:
+    """A promotion, or one that was pulled from a store, leaves nothing to build."""
+    builder, repository = stored
+    (repository.path / "tiny" / "config.pbtxt").write_text(
+        'name: "tiny"\nversion_policy { specific { versions: [1] } }\n'
+    )
+    assert index.lookup(builder, repository) == {"tiny": 1}

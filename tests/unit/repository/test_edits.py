@@ -99,3 +99,19 @@ def test_a_failed_write_leaves_the_old_file(path: Path) -> None:
         signal.signal(signal.SIGXFSZ, handler)
     assert path.read_bytes() == before
     assert [entry.name for entry in path.parent.iterdir()] == ["config.pbtxt"]
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        "version_policy: { specific: { versions: [ 3 ] } }\n",
+        "version_policy { # why: 3 was tried {\n  specific { versions: 3 }\n}\n",
+        "version_policy <latest <num_versions: 2>>;\n",
+        "",
+    ],
+)
+def test_a_policy_is_taken_out_and_all_else_stays(tmp_path: Path, policy: str) -> None:
+    path = tmp_path / "config.pbtxt"
+    before, after = '# version_policy\u2028is ours\nname: "m"  # not more\n', "max_batch_size: 8\n"
+    path.write_text(before + policy + after, encoding="utf-8")
+    assert edits.with_version_policy(path, None) == before + after

@@ -61,6 +61,22 @@ def test_any_changed_letter_is_found(
         history.read(folder)
 
 
+def test_another_spelling_of_the_same_values_is_found(log: str, tmp_path: Path) -> None:
+    (tmp_path / history.FILE_NAME).write_text(log.replace("T", " ", 1))
+    with pytest.raises(IntegrityError, match="line 1: the entry does not fit its digest"):
+        history.read(tmp_path)
+
+
+def test_a_reason_may_hold_any_letter(tmp_path: Path) -> None:
+    reason = "one\u2028two\x85three\rfour\nfive \U0001f600"
+    entry, text = history.appended(
+        tmp_path, action="promote", model="m", version=1, changes={}, reason=reason
+    )
+    (tmp_path / history.FILE_NAME).write_text(text, encoding="utf-8", newline="")
+    assert history.read(tmp_path) == [entry]
+    assert entry.reason == reason
+
+
 @pytest.mark.parametrize("order", [[1, 2], [0, 2], [0, 2, 1], [0, 1, 1, 2]])
 def test_lines_left_out_moved_or_repeated_are_found(
     log: str, tmp_path: Path, order: list[int]

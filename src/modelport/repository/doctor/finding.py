@@ -96,6 +96,12 @@ class Finding:
         """File, with the line where it is known."""
         return f"{self.path}:{self.line}" if self.line else str(self.path)
 
+    @property
+    def brief(self) -> str:
+        """Put it into one line."""
+        field = f" {self.field}:" if self.field else ""
+        return f"{self.where}:{field} expected {self.expected}, got {self.got}"
+
     def as_json(self) -> dict[str, Any]:
         """Give the finding as values that JSON can hold."""
         values = {**vars(self), "path": str(self.path), "fixable": bool(self.repairs)}

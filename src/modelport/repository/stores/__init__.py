@@ -3,7 +3,8 @@
 A store holds what a model repository holds, under the same names, so that
 tritonserver can serve from it directly::
 
-    NAME/config.pbtxt             written last; it names the versions that serve, always
+    promotions.jsonl              who had which version serve, written before ...
+    NAME/config.pbtxt             ... this, last of all; it names the versions that serve, always
     NAME/labels.txt               what config.pbtxt refers to
     NAME/3/model.onnx             immutable, listed with its sha256 in ...
     NAME/3/manifest.json          ... this, which is written when the rest is there
@@ -18,6 +19,7 @@ The way through this package::
     modelport.repository.stores.contents   what lies in a store, from its listing
     modelport.repository.stores.face       what lies beside the versions: config.pbtxt, labels
     modelport.repository.stores.ledger     when a repository and a store were last in step
+    modelport.repository.stores.promoted   the log of promotions, which only grows
     modelport.repository.stores.outgoing   what a push has to bring
     modelport.repository.stores.push       from a repository to a store
     modelport.repository.stores.incoming   what a pull has to bring

@@ -12,6 +12,7 @@ from modelport.errors import IntegrityError
 from modelport.repository.layout import CONFIG
 from modelport.repository.manifest import FILE_NAME as MANIFEST
 from modelport.repository.manifest import Manifest
+from modelport.repository.promotions import FILE_NAME as LOG
 from modelport.repository.signature import FILE_NAME as SIGNATURE
 from modelport.repository.stores.store import Item, Store
 
@@ -63,23 +64,40 @@ def claim_key(model: str, version: int) -> str:
     return f"{model}/.{version}.push"
 
 
-def read(store: Store, names: Iterable[str] | None = None) -> dict[str, StoredModel]:
-    """List a store, or some models of it.
+@dataclass(frozen=True)
+class Listing:
+    """What lies in a store: models by name, and the log of promotions where there is one."""
+
+    models: dict[str, StoredModel]
+    log: Item | None
+
+
+def listing(store: Store, names: Iterable[str] | None = None) -> Listing:
+    """List a store, or some models of it with the log.
 
     Raises:
         IntegrityError: a key is no path below its folder.
         StoreError: the store cannot be listed.
     """
     models: dict[str, StoredModel] = {}
+    log = None if names is None else store.find(LOG)
     for prefix in [""] if names is None else [f"{name}/" for name in names]:
         for item in store.list(prefix):
+            if item.key == LOG:
+                log = item
             _file(models, item, store)
     # Without a configuration or a version it is somebody else's folder.
-    return {
+    found = {
         name: model
         for name, model in sorted(models.items())
         if CONFIG in model.beside or any(v.complete for v in model.versions.values())
     }
+    return Listing(found, log)
+
+
+def read(store: Store, names: Iterable[str] | None = None) -> dict[str, StoredModel]:
+    """List the models of a store, or some of them; raises as :func:`listing`."""
+    return listing(store, names).models
 
 
 def _file(models: dict[str, StoredModel], item: Item, store: Store) -> None:

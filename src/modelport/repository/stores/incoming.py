@@ -16,9 +16,10 @@ from modelport.errors import (
 from modelport.repository.layout import CONFIG, ModelFolder
 from modelport.repository.manifest import FILE_NAME as MANIFEST
 from modelport.repository.manifest import Manifest
+from modelport.repository.promotions import FILE_NAME as LOG
 from modelport.repository.signature import FILE_NAME as SIGNATURE
 from modelport.repository.stores import contents, face
-from modelport.repository.stores.contents import StoredModel
+from modelport.repository.stores.contents import Listing, StoredModel
 from modelport.repository.stores.face import Face
 from modelport.repository.stores.ledger import Ledger, Side, who_changed
 from modelport.repository.stores.store import Fingerprint, Store, holds
@@ -75,19 +76,23 @@ class Incoming:
             yield Change(self.folder.name, None, "configuration", len(files), size)
 
 
-def models(store: Store, names: Sequence[str]) -> list[StoredModel]:
-    """List what was asked for, with the parts of ensembles."""
+def listed(store: Store, names: Sequence[str], *, allow_empty: bool = False) -> Listing:
+    """List what was asked for, with the parts of ensembles.
+
+    Raises:
+        StoreError: there is no such model, or none at all where that is not allowed.
+    """
     if not names:
-        found = contents.read(store)
-        if found:
-            return list(found.values())
+        everything = contents.listing(store)
+        if everything.models or allow_empty:
+            return everything
         raise StoreError(
             f"{store.url}: there is no model in it",
             cause="the address or the prefix is wrong, or nothing was pushed yet",
             next_step=f"modelport push --to {store.url}",
             url=store.url,
         )
-    found, waiting = {}, list(names)
+    found, waiting = dict[str, StoredModel](), list(names)
     while waiting:
         name = waiting.pop()
         if name in found:
@@ -99,7 +104,7 @@ def models(store: Store, names: Sequence[str]) -> list[StoredModel]:
             waiting += sorted(known.config().runs) if known else []
         elif name in names:
             raise _no_such_model(store, name)
-    return [found[name] for name in sorted(found)]
+    return Listing({name: found[name] for name in sorted(found)}, store.find(LOG))
 
 
 def _no_such_model(store: Store, name: str) -> StoreError:

@@ -54,13 +54,20 @@ class Upload:
 
 @dataclass
 class Outgoing:
-    """What is to be done for one model."""
+    """What is to be done for one model.
+
+    Attributes:
+        side: whose configuration holds.
+        obsolete: files of the store that only the old configuration referred to.
+        forced: somebody else changed what serves there, and it is overwritten.
+    """
 
     folder: ModelFolder
     stored: StoredModel
     face: Face
     side: Side
     obsolete: set[str]
+    forced: bool = False
     uploads: list[Upload] = field(default_factory=list)
     signatures: dict[int, bytes] = field(default_factory=dict)
 
@@ -134,16 +141,17 @@ def plan(
         IntegrityError, ConfigError: what is here is not what was proven.
     """
     stored = there.get(folder.name, StoredModel(folder.name))
-    mine, obsolete = _face(folder), set[str]()
+    mine, obsolete, forced = _face(folder), set[str](), False
     if face.lies_there(mine, store, stored):
         side: Side = "same"
     else:
         theirs = face.of_store(store, stored)
         base = ledger.face(folder.name)
-        side = who_changed(base, mine.digests, theirs.digests if theirs else None)
-        side = _decided(folder, mine, theirs, side, store, overwrite, notes)
+        changed = who_changed(base, mine.digests, theirs.digests if theirs else None)
+        side = _decided(folder, mine, theirs, changed, store, overwrite, notes)
+        forced = side != changed
         obsolete = theirs.files.keys() - mine.files.keys() if theirs else set()
-    plan = Outgoing(folder, stored, mine, side, obsolete)
+    plan = Outgoing(folder, stored, mine, side, obsolete, forced)
     for version in folder.proven_versions():
         if upload := _upload(folder, version, stored, store):
             plan.uploads.append(upload)

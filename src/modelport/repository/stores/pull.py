@@ -18,13 +18,15 @@ from modelport.errors import (
 from modelport.repository import publish, trust
 from modelport.repository.layout import CONFIG
 from modelport.repository.manifest import FILE_NAME as MANIFEST
+from modelport.repository.promotions import FILE_NAME as LOG
 from modelport.repository.publish import Move
 from modelport.repository.signature import FILE_NAME as SIGNATURE
-from modelport.repository.stores import face, fetch, incoming, removal, signed
+from modelport.repository.stores import face, fetch, incoming, promoted, removal, signed
 from modelport.repository.stores.contents import StoredModel
 from modelport.repository.stores.fetch import Wanted
 from modelport.repository.stores.incoming import Incoming
 from modelport.repository.stores.ledger import Ledger
+from modelport.repository.stores.promoted import Logs
 from modelport.repository.stores.store import Store
 from modelport.repository.stores.work import JOBS, Crew, OnProgress, Outcome
 
@@ -38,6 +40,7 @@ def pull(
     delete: bool = False,
     overwrite: bool = False,
     trusted: Sequence[Path] = (),
+    allow_empty: bool = False,
     dry_run: bool = False,
     jobs: int = JOBS,
     on_progress: OnProgress | None = None,
@@ -51,10 +54,11 @@ def pull(
         served: only versions that serve by the store's config.pbtxt.
         delete: remove what once lay in both and is in the store no more; pinned versions and
             those that serve stay. With ``served``, also versions that serve no more.
-        overwrite: take the store's config.pbtxt, labels and signatures, whoever changed them.
-            Versions are never replaced.
+        overwrite: take the store's config.pbtxt, labels, signatures and log of promotions,
+            whoever changed them. Versions are never replaced.
         trusted: public keys, of which one must have signed what will serve; without any,
             those that the repository's own modelport.toml demands.
+        allow_empty: a store without any model is no error.
         dry_run: only say what would be done.
         jobs: transfers at once.
         on_progress: hears bytes done and total.
@@ -63,24 +67,31 @@ def pull(
         IntegrityError: the store has something else than its manifests say, or a version that
             would serve is not signed as it must be.
         StoreConflictError: a version here is another one under the same number, or which
-            versions serve was changed here and there.
+            versions serve was changed here and there, or something was promoted in both.
         PublishError: the disk refused.
         StoreError: the store failed, or has no such model.
     """
     publish.finish(repository)
     ledger = Ledger(repository, store.identity)
-    models = incoming.models(store, names)
+    listing = incoming.listed(store, names, allow_empty=allow_empty)
 
     def plan(model: StoredModel) -> Incoming:
         return incoming.plan(repository, model, store, ledger, served, overwrite)
 
+    notes: list[str] = []
+    logs = promoted.compare(repository, store, listing.log)
+    log = promoted.to_take(
+        logs, list(listing.models), store, repository, overwrite=overwrite, notes=notes
+    )
     with ThreadPoolExecutor(jobs) as pool:
-        plans = list(pool.map(plan, models))
-    notes = [note for one in plans for note in one.notes]
+        plans = list(pool.map(plan, listing.models.values()))
+    notes += [note for one in plans for note in one.notes]
     gone = removal.plan(repository, plans, ledger, notes) if delete and not names else []
     changes = [change for plan in plans for change in plan.changes()]
+    changes += [promoted.change(log)] if log is not None else []
     if not dry_run:
-        _carry_out(repository, store, plans, ledger, gone, trusted, jobs, on_progress)
+        taken = logs if log is not None else None
+        _carry_out(repository, store, plans, ledger, gone, taken, trusted, jobs, on_progress)
     changes += [change for one in gone for change in one.changes()]
     return Outcome(
         store.url, len(plans), tuple(changes), tuple(notes), store.traffic.as_json(), dry_run
@@ -93,19 +104,25 @@ def _carry_out(
     plans: Sequence[Incoming],
     ledger: Ledger,
     gone: Sequence[removal.Removal],
+    logs: Logs | None,
     trusted: Sequence[Path],
     jobs: int,
     on_progress: OnProgress | None,
 ) -> None:
-    """Fetch, stage, publish; then remove what is gone."""
+    """Fetch, stage, publish; then remove what is gone. ``logs``: None where the log stays."""
     busy = [plan for plan in plans if any(True for _ in plan.changes())]
+    with publish.explained(repository, "make it"):
+        repository.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
-        needed = busy or gone or fetch.left_behind(repository)
+        needed = busy or gone or logs or fetch.left_behind(repository)
         stage = stack.enter_context(fetch.staging(repository)) if needed else repository
         moves = _stage(repository, store, stage, busy, jobs, on_progress)
+        moves += _stage_log(repository, stage, logs) if logs else []
         signed.refuse_others(trust.demanded(repository, trusted), stage, busy, store)
         with publish.locked(repository):
             _refuse_changed(busy)
+            if logs:
+                _refuse_promoted(repository, logs)
             if moves := [move for move in moves if not _published(move)]:
                 publish.apply(repository, moves)
             with publish.explained(repository, "remove what is gone"):
@@ -179,6 +196,17 @@ def _stage_face(stage: Path, plan: Incoming) -> Iterator[Move]:
         yield Move(target, plan.folder.path / path)
 
 
+def _stage_log(repository: Path, stage: Path, logs: Logs) -> Iterator[Move]:
+    """Stage the store's log; one here that holds other promotions is kept under another name."""
+    contents = {LOG: logs.there}
+    if logs.only_here:
+        contents[promoted.kept_as(logs)] = logs.here
+    with publish.explained(repository, "stage"):
+        for name, content in contents.items():
+            (stage / name).write_bytes(content)
+            yield Move(stage / name, repository / name)
+
+
 def _published(move: Move) -> bool:
     """Say whether another pull has published the same version meanwhile.
 
@@ -212,6 +240,18 @@ def _refuse_changed(plans: Sequence[Incoming]) -> None:
                 next_step="run the same command again",
                 path=path,
             )
+
+
+def _refuse_promoted(repository: Path, logs: Logs) -> None:
+    """Refuse to overwrite a log that somebody wrote while files were fetched."""
+    path = repository / LOG
+    now = path.read_bytes() if path.is_file() else b""
+    if now not in {logs.here, logs.there}:
+        raise StoreConflictError(
+            f"{path}: something was promoted here while versions were fetched",
+            next_step="run the same command again",
+            path=path,
+        )
 
 
 def _note_in_ledger(

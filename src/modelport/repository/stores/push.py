@@ -1,4 +1,4 @@
-"""From a repository to a store: versions first, then what names them.
+"""From a repository to a store: versions first, then the log of promotions and what names them.
 
 A killed push leaves versions without a manifest, which nothing names and nobody takes for
 versions; the next one goes on from there. Numbers are claimed before the first byte is sent,
@@ -23,8 +23,9 @@ from modelport.errors import (
 from modelport.repository import publish
 from modelport.repository.layout import CONFIG, Repository
 from modelport.repository.manifest import FILE_NAME as MANIFEST
+from modelport.repository.promotions import FILE_NAME as LOG
 from modelport.repository.signature import FILE_NAME as SIGNATURE
-from modelport.repository.stores import contents, outgoing
+from modelport.repository.stores import contents, outgoing, promoted
 from modelport.repository.stores.contents import claim_key
 from modelport.repository.stores.ledger import Ledger
 from modelport.repository.stores.outgoing import Outgoing, Upload, other_content
@@ -56,7 +57,7 @@ def push(
 
     Raises:
         StoreConflictError: a version in the store is another one under the same number, or
-            which versions serve was changed there too.
+            which versions serve was changed there too, or something was promoted there.
         IntegrityError: a file is not what its manifest says; or a model that was named has no
             proven version.
         ConfigError: what config.pbtxt says is not what the versions were proven with.
@@ -67,21 +68,34 @@ def push(
     folders, notes = outgoing.chosen(Repository(repository), names)
     if not dry_run:
         store.prepare()
-    there = contents.read(store, [folder.name for folder in folders] if names else None)
+    pushed = [folder.name for folder in folders]
+    listing = contents.listing(store, pushed if names else None)
+    there = listing.models
+    # First of all: what to do about two histories is not what to do about two configurations.
+    logs = promoted.compare(repository, store, listing.log)
+    promoted.refuse_fork(logs, store)
     plans = [outgoing.plan(folder, there, store, ledger, overwrite, notes) for folder in folders]
     changes = [change for plan in plans for change in outgoing.changes(plan)]
+    forced = any(plan.forced for plan in plans)
+    log = promoted.to_send(logs, pushed, store, forced=forced, notes=notes)
+    changes += [promoted.change(log)] if log is not None else []
     if not dry_run:
-        _send(store, plans, jobs, on_progress)
+        _send_versions(store, plans, jobs, on_progress)
+        if log is not None:
+            _write(store, LOG, log, listing.log)
+        for plan in plans:  # parts come before those that run them
+            if plan.side == "ours":
+                _send_face(store, plan)
         _note_in_ledger(repository, ledger, plans)
     return Outcome(
         store.url, len(plans), tuple(changes), tuple(notes), store.traffic.as_json(), dry_run
     )
 
 
-def _send(
+def _send_versions(
     store: Store, plans: Sequence[Outgoing], jobs: int, on_progress: OnProgress | None
 ) -> None:
-    """Make it so; what names a version is written after all of them are there."""
+    """Bring all versions; what names them is written after all of them are there."""
     _claim(store, plans, jobs)
     uploads = [(plan, upload) for plan in plans for upload in plan.uploads]
     crew = Crew(sum(upload.size_bytes for _, upload in uploads), on_progress, jobs)
@@ -92,9 +106,6 @@ def _send(
     for plan in plans:
         for version in plan.claims_left():
             store.delete(claim_key(plan.folder.name, version))
-    for plan in plans:  # parts come before those that run them
-        if plan.side == "ours":
-            _send_face(store, plan)
 
 
 def _send_version(store: Store, plan: Outgoing, upload: Upload, crew: Crew) -> None:

@@ -10,7 +10,7 @@ from typing import Literal
 
 JOBS = 8
 
-What = Literal["version", "files", "signature", "configuration", "removed"]
+What = Literal["version", "files", "signature", "configuration", "log", "removed"]
 OnProgress = Callable[[int, int], None]
 
 
@@ -19,11 +19,12 @@ class Change:
     """One thing that changed, or would with ``--dry-run``.
 
     Attributes:
+        model: None for the log of promotions, which speaks of all.
         version: None for what lies beside the versions.
         what: ``version``: a whole one; ``files``: some that its store had lost.
     """
 
-    model: str
+    model: str | None
     version: int | None
     what: What
     files: int

@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from modelport.repository import edits, pbtxt
-from modelport.repository.layout import ModelFolder
+from modelport.repository.layout import ModelFolder, Repository
 from modelport.repository.manifest import (
     BuilderEntry,
     FileEntry,
@@ -19,6 +19,9 @@ from modelport.repository.manifest import (
     Proof,
     ToleranceEntry,
 )
+from modelport.repository.promotions import FILE_NAME as LOG
+from modelport.rollout import history
+from modelport.rollout.history import Switched
 from modelport.spec.config import ModelVersionPolicy, SpecificVersions
 
 _TENSORS = """\
@@ -114,6 +117,20 @@ class Shelf:
         config = dataclasses.replace(folder.config(), version_policy=policy)
         edits.write(folder.config_path, config, builder="builders/test.py")
 
+    def record(self, name: str, version: int, reason: str = "") -> None:
+        """Let a version serve, with its entry in the log of promotions."""
+        before = self.folder(name).served_versions()
+        self.promote(name, version)
+        _, text = history.appended(
+            self.path,
+            action="promote",
+            model=name,
+            version=version,
+            changes={name: Switched(before=before, after=version)},
+            reason=reason,
+        )
+        (self.path / LOG).write_text(text)
+
     def remove(self, name: str, version: int) -> None:
         """Remove a version, as gc does."""
         shutil.rmtree(self.path / name / str(version))
@@ -147,6 +164,11 @@ def state(repository: Path) -> dict[str, bytes]:
         for path in sorted(repository.rglob("*"))
         if path.is_file() and not path.name.startswith(".")
     }
+
+
+def agrees(repository: Path) -> bool:
+    """Say whether the log is unbroken, and what serves is what it ends with."""
+    return not history.disagreements(Repository(repository), history.read(repository))
 
 
 def serves(repository: Path, name: str) -> list[int]:
