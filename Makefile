@@ -30,7 +30,7 @@ memory: environment ## what the server and each built model take in memory
 # Two processes at least, because tests of servers wait more than they compute; four at most, as
 # each may have a server of the whole zoo.
 test: lint types ## lint, check types, run all tests (ARGS="-m 'not slow' tests/unit")
-	@exec $(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadgroup \
+	@exec $(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile \
 	  --no-loadscope-reorder $(ARGS)
 
 lint: environment ## check style and formatting

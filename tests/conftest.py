@@ -23,29 +23,14 @@ settings.register_profile("modelport", deadline=None)
 settings.load_profile("modelport")
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Say which tests run in one process where several share them, and the longest first.
-
-    The zoo has one server for all its tests, a file its modules' fixtures; a document that is run
-    stands for itself.
-    """
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Start the longest files first, so that no process is left alone with one at the end."""
     items.sort(key=lambda item: _rank(item.path.relative_to(ROOT / "tests").parts))
-    if config.pluginmanager.hasplugin("xdist"):
-        for item in items:
-            item.add_marker(pytest.mark.xdist_group(_group(item)))
 
 
 def _rank(place: tuple[str, ...]) -> int:
-    """Long tests start first, so that no process is left alone with one at the end."""
     ranked = (("docs",), ("server", "zoo"), ("server",))
     return next((n for n, head in enumerate(ranked) if place[: len(head)] == head), len(ranked))
-
-
-def _group(item: pytest.Item) -> str:
-    folder = item.path.parent.name
-    if folder == "docs":
-        return item.nodeid
-    return folder if folder == "zoo" else str(item.path)
 
 
 @pytest.fixture(autouse=True)
