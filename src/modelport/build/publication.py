@@ -16,7 +16,7 @@ from pathlib import Path
 from modelport.build import proof
 from modelport.build.candidates import Candidate
 from modelport.build.steps import Listener, Report
-from modelport.errors import GateError, LoadError
+from modelport.errors import GateError, LoadError, PublishError
 from modelport.repository import publish as publishing
 from modelport.repository.layout import Repository
 from modelport.repository.placing import place
@@ -63,7 +63,7 @@ def publish(
         if new:
             _prove(stage, new, {**(parts or {}), **versions}, listener)
         if not dry_run:
-            _move(stage, candidates, new, versions, repository, listener)
+            _move(stage, candidates, new, versions, parts or {}, repository, listener)
     return {candidate.model.name: versions[candidate.model.name] for candidate in candidates}
 
 
@@ -72,12 +72,17 @@ def _move(
     candidates: Sequence[Candidate],
     new: Sequence[Candidate],
     versions: Mapping[str, int],
+    parts: Mapping[str, int],
     repository: Repository,
     listener: Listener,
 ) -> None:
     """Publish what is staged, all of it or nothing."""
     start = time.monotonic()
+    published = {**parts, **versions}
+    for candidate in new:
+        del published[candidate.model.name]
     with publishing.locked(repository.path):
+        _refuse_removed(published, repository)
         moves = [
             move
             for candidate in candidates
@@ -88,6 +93,19 @@ def _move(
     for candidate in new:
         name = candidate.model.name
         listener(Report(name, "publish", f"version {versions[name]}", time.monotonic() - start))
+
+
+def _refuse_removed(published: Mapping[str, int], repository: Repository) -> None:
+    """Refuse to publish what was proven with a version that somebody has removed since."""
+    for name, version in published.items():
+        version_dir = repository.folder(name).version_dir(version)
+        if not version_dir.is_dir():
+            raise PublishError(
+                f"{version_dir} was removed meanwhile",
+                cause="modelport gc ran while this was proven",
+                next_step="run the same command again",
+                path=version_dir,
+            )
 
 
 def _prove(

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import resource
+import shutil
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
 from workplace import Workplace
 
+from modelport.build import proof
 from modelport.client import Client
 from modelport.errors import (
     ClientError,
@@ -98,6 +102,30 @@ def test_a_model_that_mixes_its_batch_is_found_through_the_server(workplace: Wor
         ("fourfold", 1, True),
     ]
     check_published(workplace)
+
+
+def test_a_part_that_is_removed_during_the_proof(
+    workplace: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As gc does with a version that nothing keeps: nothing without a manifest takes its place."""
+    workplace.builder("twice", SOUND)
+    workplace.code("double", CODE)
+    workplace.build()
+    real = proof.prove
+
+    def prove_then_remove(*given: Any) -> Iterator[Any]:
+        yield from real(*given)
+        shutil.rmtree(workplace.model("double").version_dir(1))
+
+    changed = SOUND.replace('name="fourfold",', 'name="fourfold", tolerance=Tolerance(absolute=1),')
+    workplace.builder("twice", changed.replace("Tensor\n", "Tensor, Tolerance\n", 1))
+    with monkeypatch.context() as patch:
+        patch.setattr(proof, "prove", prove_then_remove)
+        with pytest.raises(PublishError, match="double/1 was removed meanwhile"):
+            workplace.build()
+    assert workplace.model("double").versions() == []
+    assert workplace.model("fourfold").versions() == [1]
+    assert [(b.model, b.version) for b in workplace.build()] == [("double", 1), ("fourfold", 2)]
 
 
 def check_published(workplace: Workplace) -> None:
