@@ -27,11 +27,8 @@ cards: environment ## write a card of every built model, and a table of all (DIR
 memory: environment ## what the server and each built model take in memory
 	@exec $(BIN)/python perf/memory.py $(ARGS)
 
-# Two processes at least, because tests of servers wait more than they compute; four at most, as
-# each may have a server of the whole zoo.
 test: lint types ## lint, check types, run all tests (ARGS="-m 'not slow' tests/unit")
-	@exec $(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile \
-	  --no-loadscope-reorder $(ARGS)
+	@exec $(BIN)/pytest $(ARGS)
 
 lint: environment ## check style and formatting
 	@$(BIN)/ruff check
