@@ -57,7 +57,10 @@ def command(out: Output, /, names: tuple[str, ...], repository: Path, **given: A
     if names and _is_repository(names[0], repository):
         repository, names = Path(names[0]), names[1:]
     if (repository / publish.JOURNAL).is_file():
-        out.note("warning: a publication was cut short; the next command that changes it, or serve, finishes it")
+        out.note(
+            "warning: a publication was cut short;"
+            " the next command that changes the repository, or serve, finishes it"
+        )
     started = given["server_options"]
     how = server_options.read(started) if started is not None else None
     form = "json" if given["as_json"] else given["form"]
