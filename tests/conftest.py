@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 
@@ -15,6 +16,9 @@ ROOT = Path(__file__).parents[1]
 
 # Modules beside the tests are found by name.
 sys.path.insert(0, str(Path(__file__).parent))
+
+# What a shell starts in the background ignores Ctrl-C, and hands that on; tests send it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Time never decides a test; these machines are shared.
 settings.register_profile("modelport", deadline=None)
