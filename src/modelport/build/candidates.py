@@ -153,7 +153,7 @@ class Candidate:
 
     def _stage_config(self, staged: ModelFolder, version_dir: Path, current: ModelFolder) -> None:
         """Write config.pbtxt beside the version folder, as it would be published, and into it."""
-        if promoted(current):
+        if current.promoted:
             # What serves was promoted: the new version waits with a configuration of its own.
             edits.write(staged.config_path, self.config, builder=self.origin_name)
         else:
@@ -244,7 +244,7 @@ class Candidate:
         current = repository.folder(self.model.name)
         target = current.version_dir(version)
         moves = [] if target.is_dir() else [Move(staged.version_dir(version), target)]
-        if promoted(current):
+        if current.promoted:
             return moves
         return moves + [
             Move(staged.path / name, current.path / name)
@@ -257,14 +257,6 @@ def labels_of(model: Model) -> dict[str, bytes]:
     """Give the label files of a declaration: name to content, one class a line."""
     outputs = (tensor for tensor in model.outputs if tensor.labels)
     return {label_file(tensor): ("\n".join(tensor.labels) + "\n").encode() for tensor in outputs}
-
-
-def promoted(folder: ModelFolder) -> bool:
-    """Say whether a promotion has decided which versions serve, so that a build does not."""
-    if not folder.config_path.is_file():
-        return False
-    policy = folder.config().version_policy
-    return policy is not None and policy.specific is not None
 
 
 def config_of(model: Model, repository: Repository, *, keep_edits: bool) -> ModelConfig:

@@ -7,7 +7,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from modelport.build.candidates import Candidate, promoted
+from modelport.build.candidates import Candidate
 from modelport.errors import ConfigError, PublishError
 from modelport.repository import edits, pbtxt
 from modelport.repository.layout import CONFIG, ModelFolder, Repository
@@ -80,7 +80,7 @@ class FolderCandidate(Candidate):
 
     def _policy(self, current: ModelFolder) -> ModelVersionPolicy | None:
         """Say which versions serve; numbers that a foreign config.pbtxt names are not ours."""
-        if promoted(current) or self.place is not None:
+        if current.promoted or self.place is not None:
             return None
         if current.config_path.is_file():
             self._refuse_lost_edits(current)

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from modelport.build import folder_check, publication, selected_folders
-from modelport.build.candidates import promoted
 from modelport.build.folder_candidate import FolderCandidate
 from modelport.build.folder_proof import Expectations
 from modelport.build.model_source import ModelSource
@@ -146,7 +145,7 @@ def _outdated(
     repository: Repository, fresh: Collection[str], named: Collection[str]
 ) -> dict[str, str]:
     """Find models that run one of the new versions from now on, and were proven with another."""
-    serve_at_once = {name for name in fresh if not promoted(repository.folder(name))}
+    serve_at_once = {name for name in fresh if not repository.folder(name).promoted}
     found = {}
     for folder in repository.models() if repository.path.is_dir() else ():
         for version in folder.proven_versions()[-1:] if folder.name not in named else ():

@@ -229,6 +229,7 @@ def _archive(path: Path) -> dict[str, np.ndarray]:
             return _arrays(np.load(file, allow_pickle=False))
     except FileNotFoundError as error:
         raise DataError(f"{path}: there is no such file", path=path) from error
+    # zipfile says NotImplementedError of a compression or a version that it does not know.
     except (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile,
             zlib.error, NotImplementedError) as error:  # fmt: skip
         raise DataError(

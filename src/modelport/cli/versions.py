@@ -21,11 +21,11 @@ from modelport.repository.layout import ModelFolder, Repository
 @pass_output
 def command(out: Output, model: str, repository: Path, as_json: bool) -> None:
     """List the versions of NAME: when proven, from what, figures, parts, and which serve."""
-    from modelport.rollout.serving import served_by
+    from modelport.rollout.serving import by_config, served_by
     from modelport.runtime import servers
 
     folder = Repository(repository).model(model)
-    served = folder.served_versions() if folder.config_path.is_file() else []
+    served = list(by_config(folder))
     running = {
         server.endpoints.http: served_by(server).get(model, [])
         for server in servers.running(repository)

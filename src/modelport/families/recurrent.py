@@ -5,6 +5,7 @@ The other side of :mod:`modelport.serving.motion`, which calls what is declared 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
@@ -20,13 +21,14 @@ from modelport.spec.parts import Tensor
 State: TypeAlias = tuple[torch.Tensor, torch.Tensor] | None
 
 
-class Resumable(nn.Module):
+class Resumable(nn.Module, ABC):
     """A network over frames that can go on from a state; a subclass says how.
 
     Training sees the logits of whole recordings, from no state on: float32[batch, frames,
     axes] to float32[batch, frames, classes]. :class:`Advance` is what is served of it.
     """
 
+    @abstractmethod
     def advance(self, frames: torch.Tensor, state: State = None) -> tuple[torch.Tensor, State]:
         """Give logits of some frames, and the state after them.
 
@@ -34,7 +36,6 @@ class Resumable(nn.Module):
             frames: float32[batch, frames, axes].
             state: after the frames before.
         """
-        raise NotImplementedError
 
     def forward(self, frames: torch.Tensor) -> torch.Tensor:
         """Give logits of whole recordings."""

@@ -70,6 +70,12 @@ class ModelFolder:
         config = pbtxt.read(own) if own.is_file() else self.config()
         return dataclasses.replace(config, version_policy=None)
 
+    @property
+    def promoted(self) -> bool:
+        """Whether config.pbtxt names the versions that serve, as promotion has it."""
+        policy = self.config().version_policy if self.config_path.is_file() else None
+        return policy is not None and policy.specific is not None
+
     def served_versions(self, config: ModelConfig | None = None) -> list[int]:
         """Versions that Triton would serve by the ``version_policy``, ascending.
 
@@ -78,17 +84,10 @@ class ModelFolder:
         """
         if config is None and self.config_path.is_file():
             config = self.config()
-        # Where Triton completes the configuration, it has no policy.
-        policy = config.version_policy if config is not None else None
         versions = self.versions()
-        if policy is not None and policy.all is not None:
-            return versions
-        if policy is not None and policy.specific is not None:
-            return [v for v in versions if v in policy.specific.versions]
-        latest = policy.latest if policy is not None else None
-        # An empty `latest { }` means num_versions 0, and Triton then serves none.
-        count = 1 if latest is None else latest.num_versions
-        return versions[-count:] if count else []
+        if config is None:  # where Triton completes the configuration, it has no policy
+            return versions[-1:]
+        return [version for version in config.serves(versions) if version in versions]
 
 
 @dataclass(frozen=True)

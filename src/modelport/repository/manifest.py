@@ -172,10 +172,9 @@ class Manifest(_Part):
                 path=path,
             ) from error
         except ValidationError as error:
-            first = error.errors()[0]
-            field = ".".join(str(part) for part in first["loc"]) or "(whole file)"
+            field, problem = first_problem(error)
             raise IntegrityError(
-                f"{path}: field {field}: {first['msg']}",
+                f"{path}: field {field}: {problem}",
                 cause="the file was edited or cut short, or a newer Modelport wrote it",
                 next_step="build the model again, or update Modelport",
                 path=path,
@@ -204,3 +203,9 @@ class Manifest(_Part):
             elif content and digests.of_file(path) != entry.sha256:
                 wrong[entry.path] = f"sha256 differs from {entry.sha256[:12]}…"
         return wrong
+
+
+def first_problem(error: ValidationError) -> tuple[str, str]:
+    """Name the first field of a file that is not what its schema says, and what is wrong."""
+    first = error.errors()[0]
+    return ".".join(str(part) for part in first["loc"]) or "(whole file)", first["msg"]

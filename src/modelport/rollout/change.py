@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from modelport.errors import IntegrityError, RepositoryError
 from modelport.repository.layout import ModelFolder, Repository
 from modelport.repository.manifest import Manifest
-from modelport.rollout.serving import Serving, pinned
+from modelport.rollout.serving import Serving
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def _target(now: Serving, versions: Mapping[str, int]) -> Target:
         Change(name, before[name], version)
         for name, version in sorted(versions.items())
         # A model that serves the newest would serve another one after the next build.
-        if before[name] != (version,) or not pinned(now.repository.folder(name))
+        if before[name] != (version,) or not now.repository.folder(name).promoted
     ]
     return Target(now.repository, versions, before, tuple(changes))
 

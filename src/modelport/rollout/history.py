@@ -18,6 +18,7 @@ from modelport.errors import PublishError
 from modelport.repository import publish
 from modelport.repository.layout import Repository
 from modelport.repository.promotions import FILE_NAME, NOTHING, Compared, Entry, Switched, read
+from modelport.rollout.serving import by_config
 
 __all__ = [
     "FILE_NAME",
@@ -98,8 +99,8 @@ def disagreements(repository: Repository, entries: Sequence[Entry]) -> list[str]
         folder = repository.folder(name)
         if not folder.path.is_dir():
             continue
-        served = folder.served_versions() if folder.config_path.is_file() else []
-        if served != [version]:
+        served = by_config(folder)
+        if served != (version,):
             words = ", ".join(map(str, served)) or "nothing"
             found.append(f"{name}: the log says {version} serves, config.pbtxt says {words}")
     return found

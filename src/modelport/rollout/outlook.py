@@ -13,7 +13,7 @@ from modelport.repository.promotions import Entry, read
 from modelport.repository.settings import Settings
 from modelport.rollout import change, gates
 from modelport.rollout.gates import Loss
-from modelport.rollout.serving import Serving, pinned
+from modelport.rollout.serving import Serving
 
 Interval = tuple[float, float]
 
@@ -100,7 +100,7 @@ def _waiting(now: Serving, folder: ModelFolder) -> Iterator[tuple[tuple[int, ...
     if not proven or not folder.config_path.is_file():
         return
     served = now.versions(folder.name)
-    if folder.versions() == proven[:1] and not pinned(folder):
+    if folder.versions() == proven[:1] and not folder.promoted:
         yield (), proven[0]
     elif not served or proven[-1] > served[-1]:
         yield served, proven[-1]

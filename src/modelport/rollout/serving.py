@@ -42,18 +42,12 @@ class Serving:
         """Versions of a model that serve, ascending."""
         folder = self.repository.folder(model)
         there = [v for v in self.loaded.get(model, ()) if folder.version_dir(v).is_dir()]
-        return tuple(there) if there and not pinned(folder) else by_config(folder)
+        return tuple(there) if there and not folder.promoted else by_config(folder)
 
 
 def by_config(folder: ModelFolder) -> tuple[int, ...]:
     """Versions that a server takes which loads the model now, ascending."""
     return tuple(folder.served_versions()) if folder.config_path.is_file() else ()
-
-
-def pinned(folder: ModelFolder) -> bool:
-    """Say whether config.pbtxt names the versions that serve, as promotion does."""
-    policy = folder.config().version_policy if folder.config_path.is_file() else None
-    return policy is not None and policy.specific is not None
 
 
 def served_by(server: RunningServer) -> dict[str, list[int]]:

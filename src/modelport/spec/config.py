@@ -9,7 +9,7 @@ here; what Triton would complain of on loading is `modelport doctor`'s work.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import field
 
 from pydantic import model_validator
@@ -354,6 +354,21 @@ class ModelConfig:
         """Names of the models that answer a part of each request: steps, and what code calls."""
         steps = self.ensemble_scheduling.step if self.ensemble_scheduling else ()
         return frozenset({*(step.model_name for step in steps), *self.calls})
+
+    def serves(self, versions: Sequence[int]) -> list[int]:
+        """Choose by the policy what Triton would serve if these versions were on disk, ascending.
+
+        Versions that the policy names count whether they are there or not.
+        """
+        policy, versions = self.version_policy, sorted(versions)
+        if policy is not None and policy.all is not None:
+            return versions
+        if policy is not None and policy.specific is not None:
+            return sorted(policy.specific.versions)
+        latest = policy.latest if policy is not None else None
+        # An empty `latest { }` means num_versions 0, and Triton then serves none.
+        count = 1 if latest is None else latest.num_versions
+        return versions[-count:] if count else []
 
     @model_validator(mode="after")
     def _check(self) -> ModelConfig:

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from modelport.errors import IntegrityError
 from modelport.repository.layout import CONFIG
 from modelport.repository.manifest import FILE_NAME as MANIFEST
-from modelport.repository.manifest import Manifest
+from modelport.repository.manifest import Manifest, first_problem
 from modelport.repository.promotions import FILE_NAME as LOG
 from modelport.repository.signature import FILE_NAME as SIGNATURE
 from modelport.repository.stores.store import Item, Store
@@ -134,10 +134,9 @@ def manifest(content: bytes, model: str, version: int, where: str) -> Manifest:
     try:
         found = Manifest.model_validate_json(content)
     except ValidationError as error:
-        first = error.errors()[0]
-        at = ".".join(str(part) for part in first["loc"]) or "(whole file)"
+        field, problem = first_problem(error)
         raise IntegrityError(
-            f"{where}: field {at}: {first['msg']}",
+            f"{where}: field {field}: {problem}",
             cause="it was damaged, or a newer Modelport wrote it",
             next_step="push it again, or update Modelport",
             key=where,

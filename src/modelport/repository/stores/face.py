@@ -67,7 +67,7 @@ def of_folder(folder: ModelFolder, versions: Sequence[int]) -> Face | None:
         return None
     text = pbtxt.read_text(path)
     config = pbtxt.parse(text, path=path)
-    files = {CONFIG: explicit(path, config, served(config, versions)).encode()}
+    files = {CONFIG: explicit(path, config, config.serves(versions)).encode()}
     for name in sorted(referred(config)):
         file = folder.path / name
         if not file.is_file() or not file.resolve().is_relative_to(folder.path.resolve()):
@@ -116,19 +116,6 @@ def lies_there(face: Face, store: Store, model: StoredModel) -> bool:
     return there.keys() == face.files.keys() and all(
         holds(store, item, face.files[path]) for path, item in there.items()
     )
-
-
-def served(config: ModelConfig, versions: Sequence[int]) -> list[int]:
-    """Versions that Triton would serve if these were on disk, ascending."""
-    policy, versions = config.version_policy, sorted(versions)
-    if policy is not None and policy.all is not None:
-        return versions
-    if policy is not None and policy.specific is not None:
-        # Those that are absent stay named: who compares must see them.
-        return sorted(policy.specific.versions)
-    latest = policy.latest if policy is not None else None
-    count = 1 if latest is None else latest.num_versions
-    return versions[-count:] if count else []
 
 
 def explicit(path: Path, config: ModelConfig, versions: Sequence[int]) -> str:

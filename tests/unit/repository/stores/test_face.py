@@ -38,7 +38,7 @@ _POLICIES = {
 def test_versions_are_named_as_triton_would_choose_them(policy: str, versions: list[int]) -> None:
     text = _BY_HAND % policy
     config = pbtxt.parse(text)
-    chosen = face.served(config, versions)
+    chosen = config.serves(versions)
     assert chosen == _POLICIES[policy](versions)
     with TemporaryDirectory() as folder:
         path = Path(folder) / "config.pbtxt"
