@@ -44,6 +44,7 @@ from modelport.spec.parts import (
     Tolerance,
     Training,
 )
+from modelport.spec.precision import Budget, NamedVariant
 
 Kind: TypeAlias = Literal["onnx", "python", "ensemble"]
 # One answer to each request; one to each request of a sequence; several to one request.
@@ -166,6 +167,12 @@ class TorchModel(Model):
         measure: the same from (network, dataset), for figures that need more than outputs.
         baselines: title to a simple method's figures on the same split, from the dataset.
         gates: bounds that the network's figures must meet.
+        variants: the same network at less cost, by name (``"int8"``) or with settings;
+            ``modelport build --choose`` makes them, judges them and publishes the best.
+        budgets: what a variant may lose. Without any, figures with a gate may be worse by
+            0.005 and the cosine at least 0.99; gates hold in any case.
+        calibration: makes, of the training split, the arrays that ``"int8"`` finds its ranges
+            on, by tensor name; needed where the data set has other inputs than the model.
     """
 
     kind: ClassVar[Kind] = "onnx"
@@ -179,6 +186,9 @@ class TorchModel(Model):
     measure: Callable[[Any, Any], Mapping[str, float]] | None = None
     baselines: Mapping[str, Callable[[Any], Mapping[str, float]]] = Field(default_factory=dict)
     gates: tuple[Gate, ...] = ()
+    variants: tuple[NamedVariant, ...] = ()
+    budgets: tuple[Budget, ...] = ()
+    calibration: Callable[[Any], Any] | None = None
 
     @model_validator(mode="after")
     def _has_one_network(self) -> TorchModel:
@@ -194,6 +204,15 @@ class TorchModel(Model):
             raise ValueError("training, baselines and gates need `data`")
         if self.evaluate and self.measure:
             raise ValueError("figures come from `evaluate` or from `measure`, not from both")
+        return self
+
+    @model_validator(mode="after")
+    def _variants_can_be_made(self) -> TorchModel:
+        names = [variant.name for variant in self.variants]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"variants named more than once: {', '.join(twice)}")
+        if self.data is None and {"int8", "pruned"} & set(names):
+            raise ValueError("the variants int8 and pruned need `data`, of which they learn")
         return self
 
     def _config_fields(self) -> dict[str, Any]:
