@@ -50,17 +50,18 @@ def quantize(
         ExportError: there is nothing to quantize, or an entry of ``keep`` names no node.
     """
     graph = Graph.load(source)
+    named = graphs.matching(graph.nodes, variant.keep)
     chosen, kept = choose(graph, variant)
     smoothed: list[str] = []
     if smooth is not None:
         products = [node for node in graph.nodes if node.name in chosen]
         smoothed = smoothing.smooth(graph, products, batches, alpha=smooth)
     normalization.write_out(graph)
-    named = graphs.matching(graph.nodes, variant.keep)
-    tables = shrink(graph, set(named))
+    made = quantized(graph, chosen) if chosen else graph
+    # Afterwards: a product may have had its weights in common with a table.
+    tables = shrink(made, set(named))
     if not chosen and not tables:
         raise graphs.nothing(source, variant.name, (*TYPES, "Gather"), kept)
-    made = quantized(graph, chosen) if chosen else graph
     made.save(target, source)
     return {
         "weights": "int8, per channel; of LSTMs per tensor",
@@ -89,6 +90,8 @@ def choose(graph: Graph, variant: Int8Dynamic) -> tuple[list[str], dict[str, str
             kept[node.name] = "a convolution becomes slower by ranges found in each request"
         elif any(name not in graph.constants for name in node.input[1 : _weights(node.op_type)]):
             kept[node.name] = "a product of two activations"
+        elif node.op_type == "Gemm" and not graphs.is_plain(node):
+            kept[node.name] = "a product of a turned or scaled activation"
         elif np.prod(graph.constants[node.input[1]].dims) < _FEWEST:
             kept[node.name] = "too few weights to gain by it"
         else:
@@ -106,8 +109,11 @@ def quantized(graph: Graph, names: Sequence[str]) -> Graph:
     types = {node.name: node.op_type for node in graph.nodes}
     lstms = [name for name in names if types[name] == "LSTM"]
     products = [name for name in names if types[name] != "LSTM"]
+    copy = Graph(onnx.ModelProto.FromString(graph.model.SerializeToString()))
+    # ONNX Runtime would give the products of a Gemm names that nobody has chosen.
+    copy.products(products)
     # A scale for each channel makes an LSTM of 128 units a tenth slower, and no more exact.
-    made = _quantized(graph.model, lstms, per_channel=False)
+    made = _quantized(copy.model, lstms, per_channel=False)
     return Graph(_quantized(made, products, per_channel=True))
 
 

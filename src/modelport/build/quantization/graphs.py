@@ -7,12 +7,13 @@ import fnmatch
 import io
 import logging
 import warnings
-from collections.abc import Collection, Iterator, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import onnx
-from onnx import NodeProto, numpy_helper
+from onnx import NodeProto, helper, numpy_helper
 
 from modelport.errors import ExportError
 
@@ -84,6 +85,24 @@ class Graph:
         del self.model.graph.node[:]
         self.model.graph.node.extend(kept)
 
+    def products(self, names: Collection[str]) -> None:
+        """Write some ``Gemm`` nodes as a product, of the same name, and a sum."""
+        self.replace([new for node in self.nodes for new in self._product(node, names)])
+
+    def _product(self, node: NodeProto, names: Collection[str]) -> list[NodeProto]:
+        if node.op_type != "Gemm" or node.name not in names:
+            return [node]
+        if _attribute(node, "transB", 0):
+            turned = self.array(node.input[1]).T
+            node.input[1] = self.set(f"{node.input[1]}_{node.name}_turned", turned)
+        if len(node.input) < 3:
+            return [helper.make_node("MatMul", node.input[:2], node.output, node.name)]
+        sum_of = f"{node.output[0]}_product"
+        return [
+            helper.make_node("MatMul", node.input[:2], [sum_of], node.name),
+            helper.make_node("Add", [sum_of, node.input[2]], node.output, f"{node.name}_bias"),
+        ]
+
     def tidy(self) -> None:
         """Remove nodes that nothing needs, and constants and notes of what is gone."""
         needed = {output.name for output in self.model.graph.output}
@@ -94,9 +113,10 @@ class Graph:
                 needed |= set(node.input) | _outer_names(node)
         self.replace(kept[::-1])
         graph = self.model.graph
-        for field in (graph.initializer, graph.value_info):
-            for entry in [e for e in field if e.name not in needed]:
-                field.remove(entry)
+        for tensor in [t for t in graph.initializer if t.name not in needed]:
+            graph.initializer.remove(tensor)
+        for value in [v for v in graph.value_info if v.name not in needed]:
+            graph.value_info.remove(value)
         self.constants = {tensor.name: tensor for tensor in graph.initializer}
 
     def save(self, target: Path, like: Path) -> None:
@@ -152,22 +172,37 @@ def matching(nodes: Sequence[NodeProto], keep: Collection[str]) -> dict[str, str
     return kept
 
 
-def nothing(source: Path, what: str, types: Collection[str], kept: Collection[str]) -> ExportError:
+def nothing(
+    source: Path, what: str, types: Collection[str], kept: Mapping[str, str]
+) -> ExportError:
     """Say that a graph has no node that a variant could change.
 
     Args:
         source: the file.
         what: the variant.
         types: operator types that it changes.
-        kept: nodes of these types that the declaration keeps.
+        kept: nodes of these types that stay, each with the reason.
     """
-    of = f"all {len(kept)} such nodes stay, by `keep`" if kept else "the graph has none of these"
+    reasons = Counter(kept.values())
+    shown = "".join(f"\n    {count} × {reason}" for reason, count in sorted(reasons.items()))
     return ExportError(
         f"{source.name}: nothing to quantize for {what}: it changes {', '.join(types)} with"
-        f" constant weights, and {of}",
+        f" constant weights, and {'these all stay:' if kept else 'the graph has none'}{shown}",
         next_step=f"leave {what} out of `variants`" + (", or keep less" if kept else ""),
         path=source,
+        kept=dict(kept),
     )
+
+
+def is_plain(node: NodeProto) -> bool:
+    """Say whether a product is one of its two inputs as they are, apart from a turned second."""
+    factors = (_attribute(node, "alpha", 1.0), _attribute(node, "beta", 1.0))
+    return not _attribute(node, "transA", 0) and factors == (1.0, 1.0)
+
+
+def _attribute(node: NodeProto, name: str, default: float) -> float:
+    found = next((a for a in node.attribute if a.name == name), None)
+    return default if found is None else float(helper.get_attribute_value(found))
 
 
 @contextlib.contextmanager

@@ -92,7 +92,8 @@ def widen(graph: Graph) -> None:
     for node in graph.nodes:
         if node.op_type not in ("Sub", "Div", "Mul", "Add") or node.input[1] not in graph.constants:
             continue
-        dims, values = shapes.get(node.input[0], ()), graph.constants[node.input[1]].dims
+        dims = list(shapes.get(node.input[0], ()))
+        values = graph.constants[node.input[1]].dims
         per_channel = len(values) == 4 and values[1] > 1 and list(values[2:]) == [1, 1]
         if len(dims) == 4 and per_channel and dims[3].dim_value and _from_bytes(graph, node):
             wide = np.tile(graph.array(node.input[1]), (1, 1, 1, dims[3].dim_value))

@@ -50,13 +50,13 @@ def _parts(graph: Graph, node: NodeProto) -> list[NodeProto]:
     wide = graph.set(f"{name}_scale", (graph.array(scale) * size**0.5).astype(np.float32))
     make = helper.make_node
 
-    def part(op_type: str, *inputs: str, **attributes: int) -> NodeProto:
+    def part(op_type: str, *inputs: str) -> NodeProto:
         made = f"{name}_{op_type.lower()}"
-        return make(op_type, inputs, [made], made, **attributes)
+        return make(op_type, inputs, [made], made)
 
-    mean = part("ReduceMean", tensor, axes, keepdims=1)
+    mean = part("ReduceMean", tensor, axes)
     centred = part("Sub", tensor, mean.output[0])
-    squares = part("ReduceSumSquare", centred.output[0], axes, keepdims=1)
+    squares = part("ReduceSumSquare", centred.output[0], axes)
     variance = part("Add", squares.output[0], least)
     deviation = part("Sqrt", variance.output[0])
     unit = part("Div", centred.output[0], deviation.output[0])

@@ -1,4 +1,4 @@
-"""Which nodes a network can least afford to round: each is quantized alone, and the loss measured."""
+"""Which nodes a network can least afford to round: each is quantized alone, and it is measured."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def compare(expected: Sequence[np.ndarray], got: Sequence[np.ndarray]) -> tuple[
         float(a @ b / max(float(np.linalg.norm(a) * np.linalg.norm(b)), 1e-30))
         for a, b in zip(expected, got, strict=True)
     ]
-    return error / max(energy, 1e-30), min(cosines)
+    return error / max(energy, 1e-30), min(1.0, *cosines)
 
 
 def _with_output(source: Path, tensor: str | None) -> Graph:

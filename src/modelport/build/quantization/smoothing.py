@@ -7,7 +7,7 @@ product is the same (Xiao et al. 2022, arXiv:2211.10438, equations 3 and 4).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import onnx
@@ -71,7 +71,7 @@ def largest(graph: Graph, tensors: Sequence[str], batches: Sequence[Item]) -> di
         for batch in batches:
             values = dict(zip(inner, session.run(inner, dict(batch)), strict=True))
             for tensor in tensors:
-                array = np.abs(values.get(tensor, batch.get(tensor)))
+                array = np.abs(values[tensor] if tensor in values else batch[tensor])
                 channels = array.reshape(-1, array.shape[-1]).max(axis=0, initial=_LEAST)
                 found[tensor] = np.maximum(found.get(tensor, channels), channels)
     return found
@@ -88,8 +88,8 @@ def _columns_axis(node: NodeProto) -> int | None:
 
 
 def _largest_weights(graph: Graph, node: NodeProto) -> np.ndarray:
-    weights = np.abs(graph.array(node.input[1]))
-    return np.maximum(weights.max(axis=1 - (_columns_axis(node) or 0)), _LEAST)
+    weights = np.abs(graph.array(node.input[1])).max(axis=1 - (_columns_axis(node) or 0))
+    return np.asarray(np.maximum(weights, _LEAST))
 
 
 def _multiply_weights(graph: Graph, node: NodeProto, factors: np.ndarray) -> None:
@@ -153,8 +153,3 @@ def _fold_factor(graph: Graph, node: NodeProto, factors: np.ndarray, deep: int) 
 def _scale_constant(graph: Graph, node: NodeProto, place: int, by: np.ndarray) -> None:
     values = (graph.array(node.input[place]) * by).astype(np.float32)
     node.input[place] = graph.set(f"{node.input[place]}_{node.name}_smooth", values)
-
-
-def spread(largest_of: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """Say how many times larger the largest channel of each tensor is than the median one."""
-    return {name: float(v.max() / np.median(v)) for name, v in largest_of.items()}

@@ -56,7 +56,7 @@ def quantize(
     """
     prepared = Prepared(source, variant, batches)
     quantized = prepared.quantized(prepared.chosen)
-    tables = shrink(quantized, set(prepared.kept))
+    tables = shrink(quantized, prepared.named)
     quantized.save(target, source)
     return {
         "method": variant.method,
@@ -84,6 +84,7 @@ class Prepared:
     Attributes:
         chosen: names of the nodes that the variant quantizes.
         kept: of those that it could, each with the reason why not.
+        named: all nodes that the declaration keeps.
         smoothed: tensors whose spread moved into the weights.
 
     Raises:
@@ -93,6 +94,7 @@ class Prepared:
     def __init__(self, source: Path, variant: Int8, batches: Sequence[Item]) -> None:
         self._variant = variant
         self._graph = Graph.load(source)
+        self.named = set(graphs.matching(self._graph.nodes, variant.keep))
         self.chosen, self.kept = choose(self._graph, variant.keep)
         if not self.products:
             raise graphs.nothing(source, variant.name, PRODUCTS, self.kept)

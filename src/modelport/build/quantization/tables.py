@@ -51,9 +51,10 @@ def _rows(graph: Graph, node: NodeProto) -> list[NodeProto]:
         graph.set(rows, np.rint(values / scales).astype(np.int8))
         graph.set(f"{table}_scales", scales.astype(np.float32))
     make = helper.make_node
+    rounded, steps, scale = (f"{name}_row_{part}" for part in ("int8", "steps", "scale"))
     return [
-        make("Gather", [rows, numbers], [f"{name}_int8"], f"{node.name}_int8", axis=0),
-        make("Cast", [f"{name}_int8"], [f"{name}_steps"], f"{node.name}_steps", to=1),
-        make("Gather", [f"{table}_scales", numbers], [f"{name}_scale"], f"{node.name}_scale"),
-        make("Mul", [f"{name}_steps", f"{name}_scale"], [name], node.name),
+        make("Gather", [rows, numbers], [rounded], f"{node.name}_int8", axis=0),
+        make("Cast", [rounded], [steps], f"{node.name}_steps", to=TensorProto.FLOAT),
+        make("Gather", [f"{table}_scales", numbers], [scale], f"{node.name}_scale"),
+        make("Mul", [steps, scale], [name], node.name),
     ]

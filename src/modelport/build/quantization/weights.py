@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import onnx
-from onnx import NodeProto, helper
+from onnx import NodeProto
 
 from modelport.build.quantization import graphs
 from modelport.build.quantization.graphs import Graph
@@ -49,10 +49,12 @@ def quantize(source: Path, target: Path, variant: Int8Weights | Int4Weights) -> 
         )
     graph = Graph.load(source)
     chosen, kept = choose(graph, variant)
-    tables = shrink(graph, set(graphs.matching(graph.nodes, variant.keep)))
+    named = set(graphs.matching(graph.nodes, variant.keep))
+    made = quantized(graph, chosen, bits=bits, block=variant.block) if chosen else graph
+    # Afterwards: a product may have had its weights in common with a table.
+    tables = shrink(made, named)
     if not chosen and not tables:
         raise graphs.nothing(source, variant.name, (*TYPES, "Gather"), kept)
-    made = quantized(graph, chosen, bits=bits, block=variant.block) if chosen else graph
     made.save(target, source)
     return {
         "weights": f"int{bits}, blocks of {variant.block}",
@@ -84,7 +86,7 @@ def quantized(graph: Graph, names: Sequence[str], *, bits: int, block: int) -> G
     from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 
     copy = Graph(onnx.ModelProto.FromString(graph.model.SerializeToString()))
-    copy.replace([new for node in copy.nodes for new in _as_matmul(copy, node, names)])
+    copy.products(names)
     others = [node.name for node in copy.nodes if node.name not in names]
     with graphs.quiet():
         quantizer: Any = MatMulNBitsQuantizer(
@@ -100,28 +102,4 @@ def quantized(graph: Graph, names: Sequence[str], *, bits: int, block: int) -> G
 
 
 def _constant(graph: Graph, node: NodeProto) -> bool:
-    flags = {a.name: (a.i, a.f) for a in node.attribute}
-    plain = not flags.get("transA", (0, 0))[0]
-    return node.input[1] in graph.constants and plain and _scale(node, "alpha") == 1
-
-
-def _scale(node: NodeProto, name: str) -> float:
-    return float(next((a.f for a in node.attribute if a.name == name), 1.0))
-
-
-def _as_matmul(graph: Graph, node: NodeProto, names: Sequence[str]) -> list[NodeProto]:
-    """Write a Gemm as a product and a sum: only products take small weights."""
-    if node.op_type != "Gemm" or node.name not in names:
-        return [node]
-    if any(a.name == "transB" and a.i for a in node.attribute):
-        node.input[1] = graph.set(f"{node.input[1]}_turned", graph.array(node.input[1]).T)
-    if len(node.input) < 3:
-        return [helper.make_node("MatMul", node.input[:2], node.output, node.name)]
-    bias = node.input[2]
-    if (beta := _scale(node, "beta")) != 1 and bias in graph.constants:
-        bias = graph.set(f"{bias}_scaled", graph.array(bias) * beta)
-    product = f"{node.output[0]}_product"
-    return [
-        helper.make_node("MatMul", node.input[:2], [product], node.name),
-        helper.make_node("Add", [product, bias], node.output, f"{node.name}_bias"),
-    ]
+    return node.input[1] in graph.constants and graphs.is_plain(node)
