@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from modelport.build.dataset import Arrays, Dataset
+from modelport.build.dataset import Arrays, Dataset, Split
 from modelport.errors import DataError
 from modelport.families import padding
 from modelport.serving.text import Tokens
@@ -124,6 +124,25 @@ class Pairs:
             return made
 
         return dataset.map(added)
+
+    def calibration(self, split: Split) -> Iterator[Arrays]:
+        """Give the texts of a split as a server gets them, one by one: a ``calibration``.
+
+        Args:
+            split: of :meth:`tokenized`.
+
+        Yields:
+            ``input_ids`` and ``attention_mask``, int64[1, length], without the padding that the
+            longest text of the split brought.
+        """
+        for side in (self.query, self.answer):
+            pairs = zip(split.inputs[f"{side}_ids"], split.inputs[f"{side}_mask"], strict=True)
+            for ids, mask in pairs:
+                length = int(mask.sum())
+                yield {
+                    "input_ids": ids[np.newaxis, :length],
+                    "attention_mask": mask[np.newaxis, :length],
+                }
 
     def measure(self, encoder: nn.Module, dataset: Dataset) -> Mapping[str, float]:
         """Give the figures of an encoder's vectors: a declaration's ``measure``.

@@ -188,8 +188,56 @@ def seen_samples(
     return made
 
 
+def patches(
+    folder: Path, names: Sequence[str], *, count: int, side: int, seed: int = 0
+) -> np.ndarray:
+    """Cut squares out of a few photographs, as other pictures for a quantized network's ranges.
+
+    Each takes in 35 to 100 % of its photograph's shorter side, at any place; half are mirrored.
+
+    Args:
+        folder: that the photographs lie in.
+        names: of the files, one after the other.
+        count: how many squares.
+        side: of each.
+        seed: of all that is random.
+
+    Returns:
+        uint8[count, side, side, 3].
+
+    Raises:
+        DataError: a file is not there, or is no image.
+    """
+    random = np.random.default_rng(seed)
+    opened = [_opened(folder / name) for name in names]
+
+    def patch(number: int) -> np.ndarray:
+        photo = opened[number % len(opened)]
+        edge = min(photo.size) * random.uniform(0.35, 1)
+        left, top = (random.uniform(0, length - edge) for length in photo.size)
+        box = (left, top, left + edge, top + edge)
+        cut = photo.resize((side, side), Image.Resampling.BILINEAR, box=box, reducing_gap=3.0)
+        return np.asarray(cut)[:, :: random.choice((1, -1))]
+
+    return np.stack([patch(number) for number in range(count)])
+
+
+def _opened(file: Path) -> Image.Image:
+    try:
+        return Image.open(file).convert("RGB")
+    except OSError as error:  # not there, not an image, cut short
+        raise DataError(
+            f"{file}: expected a photograph, found none that can be read: {error}",
+            next_step="name files of the folder that are images",
+            path=file,
+        ) from error
+
+
 def measured(
-    preprocess: Callable[[Arrays], Arrays], *, pattern: str = "*.jpg"
+    preprocess: Callable[[Arrays], Arrays],
+    *,
+    pattern: str = "*.jpg",
+    train: Callable[..., Arrays] | None = None,
 ) -> Callable[..., Dataset]:
     """Measure a network that comes trained by pictures of its last source; nothing is learned.
 
@@ -199,10 +247,12 @@ def measured(
     Args:
         preprocess: takes ``image`` bytes[batch, 1] and gives the network's inputs by name.
         pattern: of the files' names.
+        train: makes the inputs of the training split, of the same sources, which variants are
+            calibrated on; their classes are not known (-1). Empty by default.
 
     Returns:
-        What a declaration takes as its ``data``: it makes a data set whose splits for training
-        and validation are empty, and raises :class:`~modelport.errors.DataError` where there are
+        What a declaration takes as its ``data``: it makes a data set whose split for validation
+        is empty, and raises :class:`~modelport.errors.DataError` where there are
         no such files or a name has no class.
     """
 
@@ -219,7 +269,9 @@ def measured(
         content = np.array([[file.read_bytes()] for file in files], dtype=np.object_)
         inputs = preprocess({"image": content})
         nothing = Split({name: array[:0] for name, array in inputs.items()}, targets[:0])
-        return Dataset(nothing, nothing, Split(inputs, targets))
+        seen = train(*sources) if train else nothing.inputs
+        unknown = np.full(len(next(iter(seen.values()))), -1, targets.dtype)
+        return Dataset(Split(seen, unknown), nothing, Split(inputs, targets))
 
     return read
 

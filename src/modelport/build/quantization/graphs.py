@@ -148,7 +148,8 @@ def matching(nodes: Sequence[NodeProto], keep: Collection[str]) -> dict[str, str
 
     Args:
         nodes: of the graph.
-        keep: names of nodes, patterns of names, or operator types.
+        keep: operator types, or names or patterns of names: of nodes, or of their constants,
+            which keep the names of torch's modules (``"*.head.weight"``).
 
     Returns:
         Name of each node to the entry that names it.
@@ -158,7 +159,7 @@ def matching(nodes: Sequence[NodeProto], keep: Collection[str]) -> dict[str, str
     """
     kept: dict[str, str] = {}
     for entry in keep:
-        found = [n.name for n in nodes if n.op_type == entry or fnmatch.fnmatchcase(n.name, entry)]
+        found = [node.name for node in nodes if _is_named(node, entry)]
         if not found:
             types = sorted({node.op_type for node in nodes})
             raise ExportError(
@@ -170,6 +171,11 @@ def matching(nodes: Sequence[NodeProto], keep: Collection[str]) -> dict[str, str
             )
         kept |= {name: entry for name in found if name not in kept}
     return kept
+
+
+def _is_named(node: NodeProto, entry: str) -> bool:
+    names = (node.name, *node.input[1:])
+    return node.op_type == entry or any(fnmatch.fnmatchcase(name, entry) for name in names)
 
 
 def nothing(
