@@ -20,6 +20,9 @@ from modelport.repository.layout import Repository
 from modelport.spec.model import Model, TorchModel
 from modelport.spec.precision import FULL, PLAN
 
+# Steps that each version of a model takes anew.
+_ANEW = {"prove", "publish"}
+
 
 def build_file(
     path: Path,
@@ -125,7 +128,8 @@ def _each_once(listener: Listener) -> Listener:
 
     def heard(event: Report | Progress) -> None:
         step = event.model, event.step
-        if isinstance(event, Progress) or step not in told:
+        again = isinstance(event, Report) and event.step not in _ANEW and step in told
+        if not again:
             listener(event)
         if isinstance(event, Report):
             told.add(step)

@@ -142,15 +142,15 @@ def choose(entries: Sequence[VariantEntry], goal: str, model: str) -> str:
     """
     if goal not in GOALS:
         return _named(entries, goal, model)
+    full, *others = entries
+    able = [entry for entry in others if entry.within_budget and entry.ratios]
     if goal == "size":
-        return min((e for e in entries if e.within_budget), key=lambda e: e.size_bytes).precision
+        return min([full, *able], key=lambda entry: entry.size_bytes).precision
     figure, more = _RATIO[goal]
     better = [
         entry
-        for entry in entries[1:]
-        if entry.within_budget
-        and figure in entry.ratios
-        and (entry.ratios[figure].low > 1 if more else entry.ratios[figure].high < 1)
+        for entry in able
+        if (entry.ratios[figure].low > 1 if more else entry.ratios[figure].high < 1)
     ]
     if not better:
         return FULL
@@ -164,8 +164,16 @@ def _named(entries: Sequence[VariantEntry], name: str, model: str) -> str:
         raise GateError(
             f"model {model!r}: the variant {name} does not keep its budget: {entry.verdict}",
             cause="the network loses too much in this precision",
-            next_step=f"keep the nodes that lose most in FP32 (`keep`), or look at all variants:"
+            next_step="keep the nodes that lose most in FP32 (`keep`), or look at all variants:"
             f" modelport build {model} --choose size",
+            model=model,
+            variant=name,
+        )
+    if name != FULL and not entry.ratios:
+        raise GateError(
+            f"model {model!r}: the variant {name} cannot be proven here: it is made for GPUs",
+            cause="ONNX Runtime has hardly a kernel for 16-bit floats on CPUs",
+            next_step=f"modelport plan {model} --of {name}, on a machine with a GPU; docs/plans.md",
             model=model,
             variant=name,
         )
@@ -179,7 +187,7 @@ def verdict(entry: VariantEntry, entries: Sequence[VariantEntry], chosen: str, g
     winner = next(other for other in entries if other.precision == chosen)
     if entry is winner:
         return f"chosen: {_advantage(entry, goal)}"
-    if not entry.rates and goal in _RATIO:
+    if not entry.ratios and entry.precision != FULL:
         return "not timed on this machine: it is made for GPUs"
     if goal == "size":
         return f"lost: {entry.size_bytes / winner.size_bytes:.2f} times the size of {chosen}"
@@ -214,6 +222,8 @@ def _through_server(
             list(names.values()),
             samples,
             lambda: proc.cpu_s(server.pid),
+            rounds=side_by_side.ROUNDS,
+            block_s=side_by_side.BLOCK_S,
             on_round=lambda done, total: listener(
                 Progress(model.name, "choose", "asking them in turn", done, total)
             ),

@@ -115,16 +115,15 @@ class VariantBuild:
         for budget in budgets(self.network):
             before, after = full.figure(budget.metric), self.figure(budget.metric)
             if not budget.holds(before, after):
-                compared = "" if budget.metric == COSINE else f", that of fp32 {before:.4f}"
+                beside = "" if budget.metric == COSINE else f" and {before:.5g} in fp32"
                 broken.append(
-                    f"{budget.metric} is {after:.4f}{compared}; the budget is that it"
-                    f" {budget.describe()}"
+                    f"{budget.metric} is {after:.5g}{beside}; the budget: {budget.describe()}"
                 )
         return broken
 
     def _gates_broken(self) -> list[str]:
         return [
-            f"{gate.metric} is {self.figures[gate.metric]:.4f}; the gate is {gate.describe()}"
+            f"{gate.metric} is {self.figures[gate.metric]:.5g}; the gate: {gate.describe()}"
             for gate in self.network.model.gates
             if not gate.holds(self.figures[gate.metric])
         ]

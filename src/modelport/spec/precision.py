@@ -239,7 +239,7 @@ class Budget:
     def describe(self) -> str:
         """Show the bound as text, such as ``falls by at most 0.005``."""
         if self.at_least is not None:
-            return f">= {self.at_least:g}"
+            return f"at least {self.at_least:g}"
         if self.rise is not None:
             return f"rises by at most {self.rise:g}"
         return f"falls by at most {self.drop:g}"

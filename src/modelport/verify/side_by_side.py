@@ -22,7 +22,7 @@ from modelport.verify.latency import single_items
 CONCURRENCIES = (1, 8)
 ROUNDS = 7
 # Long enough that a clock of 10 ms counts CPU time within a few percent.
-_BLOCK_S = 0.5
+BLOCK_S = 0.5
 _WARM = 3
 _RESAMPLES = 2000
 
@@ -109,8 +109,8 @@ def measure(
     samples: Samples,
     cpu_s: Callable[[], float],
     *,
-    rounds: int = ROUNDS,
-    block_s: float = _BLOCK_S,
+    rounds: int,
+    block_s: float,
     on_round: Callable[[int, int], None] = lambda *_: None,
 ) -> Mapping[str, Mapping[int, Rates]]:
     """Ask models the same single items, at concurrency 1 and 8.
