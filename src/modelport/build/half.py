@@ -4,12 +4,13 @@ A node computes in 16 bits where ONNX has it so, where its tensors keep their va
 samples, and where nobody asked otherwise; the others stay in FP32. Inputs and outputs of the
 graph keep their names, types and shapes. That is what TensorRT calls a strongly typed network.
 
-Why not a converter of others (tried on the graphs of the zoo, 2026-11-23): NVIDIA's
-``modelopt.onnx.autocast`` 0.47 imports torch, lief and pynvml, wants older onnx and ONNX
-Runtime than there are, writes shapes of the sample into the graph, which ONNX Runtime then
-trips over, and copies shared weights (an FP16 file that is larger than FP32).
-``onnxruntime.transformers.float16`` knows no BF16 and rounds what a node in FP32 gets from an
-input of the graph. ``onnxconverter_common.float16`` wrote invalid graphs for seven of thirteen.
+Why not a converter of others (tried on the 13 graphs of the zoo, 2026-11-23): NVIDIA's
+``modelopt.onnx.autocast`` 0.47 does not import without torch, lief and pynvml, wants older onnx
+and ONNX Runtime than there are, notes one size for dimensions that differ, which ONNX Runtime then
+trips over, and copies weights that are shared (an FP16 file larger than the FP32 one).
+``onnxruntime.transformers.float16`` knows no BF16, and hands a node that is kept in FP32 an input
+of the graph after a trip through FP16: 1e5 arrives as infinity. ``onnxconverter_common.float16``
+wrote seven invalid graphs and gave up on an eighth.
 """
 
 from __future__ import annotations
