@@ -225,7 +225,8 @@ def _export_tracing(
             output_names=_names(model.outputs),
             opset_version=OPSET,
         )
-    warned = [w for w in heard if issubclass(w.category, torch.jit.TracerWarning)]
+    # torch.jit.TracerWarning, which torch does not export.
+    warned = [w for w in heard if w.category.__name__ == "TracerWarning"]
     return list(dict.fromkeys(Line(w.filename, w.lineno) for w in warned))
 
 

@@ -8,15 +8,10 @@ where the file answers otherwise, or a second export differs, the line that deci
 
 from __future__ import annotations
 
-import ast
-import contextlib
-import copy
 import re
 from collections.abc import Callable, Iterator, Sequence
-from functools import cache
-from itertools import zip_longest
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import onnx
 import torch
@@ -24,7 +19,8 @@ from torch import nn
 
 from modelport.build import export_inputs as inputs_of
 from modelport.build.export_inputs import EXAMPLE, LARGER, OTHERS, Size
-from modelport.build.export_recording import Call, Conversion, Line, line_of, record
+from modelport.build.export_lines import converted, copied, first_difference, parting
+from modelport.build.export_recording import Line, line_of, record
 from modelport.errors import ExportError
 from modelport.spec.model import TorchModel
 from modelport.verify import in_process
@@ -77,23 +73,20 @@ def check_network(model: TorchModel, network: nn.Module) -> None:
             answers the same input differently each time.
     """
     inputs = inputs_of.drawn(model, LARGER)
-    network = _copied(network)
+    network = copied(network)
     with torch.random.fork_rng(devices=[]):
         try:
             first, second = (_answers(network, inputs) for _ in range(2))
         except Exception as error:  # the user's code may raise anything; it is reported as theirs
             line = line_of(error)
-            _refuse(
-                model,
-                f"the network takes {EXAMPLE.of(model)}, and fails with {LARGER.of(model)}:"
-                f" {f'{line}: ' if line else ''}{_first_line(error)}",
-                _SIZES,
-                [line] if line else [],
-            )
+            what = f"the network takes {EXAMPLE.of(model)}, and fails with {LARGER.of(model)}"
+            where = f"{line}: " if line else ""
+            told = f"{what}: {where}{_first_line(error)}"
+            raise _refused(model, told, _SIZES, [line] if line else []) from error
         if not _agree(first, second):
-            lines = _first_difference(*(record(network, inputs, answers=True) for _ in range(2)))
+            lines = first_difference(*(record(network, inputs, answers=True) for _ in range(2)))
             what = f"the network answers the same input differently each time{_at(lines)}"
-            _refuse(model, what, _RANDOM, lines)
+            raise _refused(model, what, _RANDOM, lines)
     _check_shapes(model, first)
 
 
@@ -106,7 +99,7 @@ def _check_shapes(model: TorchModel, outputs: Sequence[torch.Tensor]) -> None:
             want in (-1, have) for want, have in zip(expected, given, strict=True)
         )
         if not fits:
-            _refuse(
+            raise _refused(
                 model,
                 f"output {tensor.name!r} of the network is {given} for {LARGER.of(model)};"
                 f" {expected} is declared, with the batch first",
@@ -135,19 +128,21 @@ def check_file(
     Raises:
         ExportError: the file holds for the example only; the message has the line.
     """
-    session = in_process.session(path)
+    if any(tensor.datatype == "BF16" for tensor in (*model.inputs, *model.outputs)):
+        return  # numpy has no such numbers
+    session, asked = in_process.session(path), copied(network)
     for size in dict.fromkeys((LARGER, *OTHERS, *beyond)):
         inputs = inputs_of.drawn(model, size)
         try:
-            expected = _answers(_copied(network), inputs)
+            expected = _answers(asked, inputs)
         except Exception:  # noqa: BLE001, S112 - the network refuses that size by itself
             continue
         failure = _failure(model, session, inputs, expected)
         if failure:
-            lines = _parting(model, network, size)
+            lines = parting(model, network, size)
             if lines or failure != _OTHERWISE:
                 what = f"with {size.of(model)}, the ONNX file {failure}"
-                _refuse(model, f"{what}{_at(lines)}", _LENGTHS, lines)
+                raise _refused(model, f"{what}{_at(lines)}", _LENGTHS, lines)
 
 
 def _failure(model: TorchModel, session: Any, inputs: Tensors, expected: Tensors) -> str:
@@ -160,7 +155,8 @@ def _failure(model: TorchModel, session: Any, inputs: Tensors, expected: Tensors
     try:
         got = session.run([tensor.name for tensor in model.outputs], feeds, quiet)
     except Exception as error:  # noqa: BLE001 - onnxruntime's exceptions share no class
-        return f"fails ({_RUNTIMES_OWN.sub('', str(error)).strip()[:120]}) where the network answers"
+        told = _RUNTIMES_OWN.sub("", str(error)).strip()[:120]
+        return f"fails ({told}) where the network answers"
     return "" if _agree(expected, [torch.from_numpy(array) for array in got]) else _OTHERWISE
 
 
@@ -184,11 +180,11 @@ def check_trace(
         ExportError: values became Python's, or the second graph differs from the first.
     """
     inputs = inputs_of.drawn(model, LARGER)
-    lines = _converted(record(_copied(network), inputs).conversions)
+    lines = converted(record(copied(network), inputs).conversions)
     if lines:
         what = f"values of a tensor become Python's{_at([line for line, _ in lines])}"
         kinds = ", ".join(dict.fromkeys(kind for _, kind in lines))
-        _refuse(model, f"{what} ({kinds})", _VALUES, [line for line, _ in lines])
+        raise _refused(model, f"{what} ({kinds})", _VALUES, [line for line, _ in lines])
     other = path.with_name(f"again-{path.name}")
     try:
         again(inputs, other)
@@ -197,16 +193,9 @@ def check_trace(
         for file in path.parent.glob(f"{other.name}*"):
             file.unlink()
     if difference:
-        found = [line for line in suspects if not line.of_torch] or _parting(model, network, LARGER)
+        found = [line for line in suspects if not line.of_torch] or parting(model, network, LARGER)
         what = f"exported with {EXAMPLE.of(model)} and with {LARGER.of(model)}, the graphs differ"
-        _refuse(model, f"{what}: {difference}{_at(found)}", _LENGTHS, found)
-
-
-def _copied(network: nn.Module) -> nn.Module:
-    """Copy a network, for what it keeps of a call must not change the next one."""
-    with contextlib.suppress(Exception):  # a user's module may hold what cannot be copied
-        return copy.deepcopy(network)
-    return network
+        raise _refused(model, f"{what}: {difference}{_at(found)}", _LENGTHS, found)
 
 
 def _answers(network: nn.Module, inputs: Tensors) -> Tensors:
@@ -229,78 +218,6 @@ def _close(expected: torch.Tensor, got: torch.Tensor) -> bool:
     scale = float(finite.max()) if finite.numel() else 0.0
     near = _CLOSE.get(expected.dtype, _CLOSE_FLOATS)
     return bool(torch.allclose(one, other, rtol=near, atol=near * scale, equal_nan=True))
-
-
-# --- which line -----------------------------------------------------------------
-
-
-def _first_difference(one: Recording, other: Recording) -> list[Line]:
-    """Find the first call of two recordings on the same inputs that gives something else."""
-    for first, second in zip_longest(one.calls, other.calls):
-        if first != second:
-            return [(first or second).line]
-    return []
-
-
-def _parting(model: TorchModel, network: nn.Module, size: Size) -> list[Line]:
-    """Find where a call with a size parts ways with that of the example: the lines of both.
-
-    Where both take the same lines, those count that pass a number which is no size.
-    """
-    example = record(_copied(network), inputs_of.zeros(model)).calls
-    other = record(_copied(network), inputs_of.drawn(model, size)).calls
-
-    def step(call: Call) -> tuple[str, Line]:
-        return call.name, call.line
-
-    for first, second in zip_longest(example, other):
-        if not first or not second or step(first) != step(second):
-            lines = {call.line for call in (first, second) if call}
-            return sorted(lines, key=lambda line: (line.file, line.number))
-    pairs = zip(example, other, strict=True)
-    return list(dict.fromkeys(a.line for a, b in pairs if _unlike_sizes(a.numbers, b.numbers, size)))
-
-
-def _unlike_sizes(example: Sequence[Any], other: Sequence[Any], size: Size) -> bool:
-    """Say whether numbers changed by more than the sizes that they may stand for."""
-    if len(example) != len(other):
-        return True
-    return any(a != b and not _is_size(a, b, size) for a, b in zip(example, other, strict=True))
-
-
-def _is_size(example: Any, other: Any, size: Size) -> bool:
-    """Say whether an integer is a size, a multiple of one, or differs from one by a constant."""
-    if not (type(example) is int and type(other) is int):
-        return False
-    sizes = [(EXAMPLE.items, size.items), (EXAMPLE.length, size.length)]
-    sizes.append((EXAMPLE.items * EXAMPLE.length, size.items * size.length))
-    multiple = any(example * now == other * then for then, now in sizes)
-    return multiple or example - other == EXAMPLE.length - size.length
-
-
-def _converted(conversions: Sequence[Conversion]) -> list[tuple[Line, str]]:
-    """Give lines where values become Python's, but for those that only refuse an input."""
-    found = dict.fromkeys((made.line, made.to) for made in conversions)
-    return [(line, to) for line, to in found if not _only_refuses(line)]
-
-
-def _only_refuses(line: Line) -> bool:
-    """Say whether a line is an ``assert``, or an ``if`` that does nothing but raise."""
-    return any(
-        test.lineno <= line.number <= (test.end_lineno or 0) for test in _refusals(line.file)
-    )
-
-
-@cache
-def _refusals(file: str) -> list[ast.expr]:
-    try:
-        module = ast.parse(Path(file).read_text(encoding="utf-8"))
-    except (OSError, SyntaxError, ValueError):
-        return []
-    nodes = list(ast.walk(module))
-    ifs = [node for node in nodes if isinstance(node, ast.If) and not node.orelse]
-    raising = [node.test for node in ifs if all(isinstance(s, ast.Raise) for s in node.body)]
-    return raising + [node.test for node in nodes if isinstance(node, ast.Assert)]
 
 
 def _graph_difference(one: Path, other: Path) -> str:
@@ -351,11 +268,11 @@ def _at(lines: Sequence[Line]) -> str:
     return ": " + ", ".join(map(str, lines[:_NAMED_LINES])) + more
 
 
-def _refuse(
+def _refused(
     model: TorchModel, what: str, advice: tuple[str, str], lines: Sequence[Line]
-) -> NoReturn:
+) -> ExportError:
     cause, next_step = advice
-    raise ExportError(
+    return ExportError(
         f"model {model.name!r}: {what}",
         cause=cause,
         next_step=next_step,

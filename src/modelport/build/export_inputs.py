@@ -53,9 +53,7 @@ def drawn(model: TorchModel, size: Size) -> tuple[torch.Tensor, ...]:
     return tuple(_draw(model, tensor, size, random) for tensor in model.inputs)
 
 
-def _draw(
-    model: TorchModel, tensor: Tensor, size: Size, random: torch.Generator
-) -> torch.Tensor:
+def _draw(model: TorchModel, tensor: Tensor, size: Size, random: torch.Generator) -> torch.Tensor:
     shape, kind = _shape(model, tensor, size), TORCH_TYPES[tensor.datatype]
     if kind.is_floating_point:
         return torch.randn(shape, generator=random).to(kind)

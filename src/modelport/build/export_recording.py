@@ -59,7 +59,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Call:
-    """A function of torch as it was called: its name, the line, and the numbers among its arguments.
+    """A function of torch as it was called: its name, the line, the numbers among its arguments.
 
     ``answer`` is the content of what it gave, where that was asked for.
     """
@@ -104,7 +104,7 @@ def record(
     return made
 
 
-class _Recorder(TorchFunctionMode):  # type: ignore[misc]  # carries no types
+class _Recorder(TorchFunctionMode):
     """Sees each function of torch that Python calls; follows which tensors the inputs reach."""
 
     def __init__(self, made: Recording, inputs: Sequence[torch.Tensor], answers: bool) -> None:
@@ -185,7 +185,10 @@ def _numbers(value: Any) -> Iterator[Any]:
 
 
 def _content(given: Any) -> bytes:
-    return b"".join(
-        tensor.detach().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
-        for tensor in _tensors(given)
-    ) or repr(given if not any(True for _ in _tensors(given)) else "").encode()
+    return (
+        b"".join(
+            tensor.detach().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+            for tensor in _tensors(given)
+        )
+        or repr(given if not any(True for _ in _tensors(given)) else "").encode()
+    )

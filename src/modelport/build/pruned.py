@@ -1,4 +1,4 @@
-"""The steps of the variant ``pruned``: remove channels and train further, then make the ONNX file."""
+"""The steps of the variant ``pruned``: remove channels and train further, then export."""
 
 from __future__ import annotations
 

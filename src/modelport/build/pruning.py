@@ -37,6 +37,7 @@ _ITEMS = 2
 _SLOWER = 4
 _CUTTABLE = (nn.modules.conv._ConvNd, nn.Linear, nn.modules.batchnorm._BatchNorm, nn.PReLU)
 _LISTED = 4
+_KEPT = "named in `keep`"
 
 Tensors = tuple[torch.Tensor, ...]
 
@@ -97,6 +98,7 @@ def prune(
     settings = _settings(model, variant, builder)
     names = settings.inputs or tuple(tensor.name for tensor in model.inputs)
     torch.set_num_threads(settings.threads)
+    network = copy.deepcopy(network).eval()
     example = example_of(dataset, names)
     kept = _kept(network, model, variant, builder)
     cuts, left = _chosen(network, example, variant.share, kept, _at(builder, model))
@@ -182,7 +184,7 @@ def _chosen(
     network: nn.Module, example: Tensors, share: float, kept: set[str], at: str
 ) -> tuple[tuple[Cut, ...], dict[str, str]]:
     """Choose what goes, and say of each other layer why it stays."""
-    cuts, left = [], dict.fromkeys(_layers(network) & kept, "named in `keep`")
+    cuts, left = [], dict.fromkeys(_layers(network) & kept, _KEPT)
     try:
         proposed = list(_proposed(network, example, share, kept))
     except MissingExtraError:
@@ -203,8 +205,9 @@ def _chosen(
         kinds = {type(m).__name__ for m in network.modules() if _is_unknown(m)}
         unknown = f"its {', '.join(sorted(kinds))} cannot be pruned" if kinds else ""
         reasons = [f"{layer}: {reason}" for layer, reason in sorted(left.items())[:_LISTED]]
+        told = "; ".join([unknown, *reasons] if unknown else reasons)
         raise BuilderError(
-            f"{at}: no layer can be pruned: {'; '.join([unknown, *reasons] if unknown else reasons)}",
+            f"{at}: no layer can be pruned: {told}",
             cause="convolutions and linear layers whose channels only further ones of them read"
             " can be, outputs and what the shape of an input fixes cannot",
             next_step="leave 'pruned' out, or choose another share",
@@ -224,20 +227,28 @@ def _proposed(
     for weight in analysed.parameters():
         weight.requires_grad_(weight.is_floating_point())
     names = {module: name for name, module in analysed.named_modules()}
-    ignored = [module for module, name in names.items() if name in kept]
     with _quiet():
         graph = _dependencies(analysed, example)
-        for group in list(graph.get_all_groups(ignored_layers=ignored)):
+        for group in list(graph.get_all_groups()):
             layer, channels = names[group[0].dep.target.module], len(group[0].idxs)
             count = channels - max(_BLOCK, _BLOCK * round(channels * (1 - share) / _BLOCK))
             reason = f"{channels} channels are few: they go in blocks of {_BLOCK}"
             if count > 0:
-                reason = _uncuttable(group, names)
+                reason = _shares_kept(graph, group, names, kept) or _uncuttable(group, names)
             lowest: Sequence[int] = ()
             if not reason:
                 weights = GroupMagnitudeImportance(p=2)(group)
                 lowest = sorted(torch.argsort(weights, stable=True)[:count].tolist())
             yield Cut(layer, tuple(lowest)), reason
+
+
+def _shares_kept(graph: Any, group: Any, names: Mapping[nn.Module, str], kept: set[str]) -> str:
+    writing = [d.target.module for d, _ in group if graph.is_out_channel_pruning_fn(d.handler)]
+    found = [names[module] for module in writing if names.get(module) in kept]
+    if not found:
+        return ""
+    root = names[group[0].dep.target.module]
+    return _KEPT if root in kept else f"{found[0]}, {_KEPT}, has the same channels"
 
 
 def _uncuttable(group: Any, names: Mapping[nn.Module, str]) -> str:
@@ -259,7 +270,7 @@ def _trial(network: nn.Module, one: Cut, example: Tensors) -> str:
     try:
         pruned = cut(network, [one], example)
         return _difference(_silenced(network, [one], example), pruned, example)
-    except Exception as error:  # the network's own code runs on shapes that it may not take
+    except Exception as error:  # noqa: BLE001 - its own code runs on shapes that it may not take
         return f"the network does not run without some of its channels: {_first_line(error)}"
 
 

@@ -177,6 +177,19 @@ def squeezed(_: Any, x: torch.Tensor) -> torch.Tensor:
     return x * (mean if len(x) == 1 else mean[:, None, None])
 
 
+def growing(kept: Any, x: torch.Tensor) -> torch.Tensor:
+    if len(kept.table) < x.shape[1]:
+        kept.table = torch.ones(x.shape[1], 4)
+    return x + kept.table[: x.shape[1]]
+
+
+def test_a_table_that_grows_when_it_is_called(tmp_path: Path) -> None:
+    """What the network keeps of one call is not what it has in the next one's comparison."""
+    error = refused(growing, tmp_path)
+    assert "with a batch of 3 and length 71, the ONNX file fails (" in error.what
+    assert "kept.table = torch.ones(x.shape[1], 4)" in list(named(error))
+
+
 def test_a_file_that_fails_where_the_network_answers(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -254,8 +267,11 @@ def asserting(_: Any, x: torch.Tensor) -> torch.Tensor:
     return x * 2
 
 
-def cached(kept: Any, x: torch.Tensor) -> torch.Tensor:
-    return x * float(kept.weight.max()) + torch.arange(x.shape[1])[:, None]
+def of_sizes(kept: Any, x: torch.Tensor) -> torch.Tensor:
+    """A parameter's value is no input's; sizes and values that stay tensors are right at any."""
+    scaled = x * float(kept.weight.max()) * x.max().item() / x.shape[1] ** 0.5
+    chosen = torch.where(x.sum() > 0, scaled * 2, scaled * 3)
+    return chosen + x.new_zeros(x.shape) + torch.arange(x.shape[1])[:, None]
 
 
 def strict(_: Any, x: torch.Tensor) -> torch.Tensor:
@@ -266,11 +282,7 @@ def strict(_: Any, x: torch.Tensor) -> torch.Tensor:
 @pytest.mark.parametrize(
     ("function", "exporter"),
     [
-        (lambda _, x: x + x.new_zeros(x.shape), "dynamo"),
-        (lambda _, x: x / x.shape[1] ** 0.5, "dynamo"),
-        (lambda _, x: x * x.max().item(), "dynamo"),
-        (lambda _, x: torch.where(x.sum() > 0, x * 2, x * 3), "dynamo"),
-        (cached, "dynamo"),
+        (of_sizes, "dynamo"),
         (strict, "dynamo"),
         (asserting, "torchscript"),
     ],
