@@ -241,10 +241,10 @@ def _attributes(node: onnx.NodeProto) -> list[bytes]:
 
 def _unnamed(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
     for tensor in graph.initializer:
-        copied = onnx.TensorProto()
-        copied.CopyFrom(tensor)
-        copied.ClearField("name")
-        yield copied
+        unnamed = onnx.TensorProto()
+        unnamed.CopyFrom(tensor)
+        unnamed.ClearField("name")
+        yield unnamed
 
 
 def _shown(node: onnx.NodeProto) -> str:
