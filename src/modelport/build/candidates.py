@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -21,6 +22,7 @@ from modelport.repository.manifest import (
     BuilderEntry,
     DataEntry,
     FileEntry,
+    JudgementEntry,
     LatencyEntry,
     Manifest,
     Metrics,
@@ -33,6 +35,7 @@ from modelport.repository.samples import FILE_NAME as SAMPLES
 from modelport.repository.samples import Case, Samples
 from modelport.spec.config import ModelConfig
 from modelport.spec.model import Model, SklearnModel, label_file
+from modelport.spec.precision import FULL, PLAN
 from modelport.verify.parity import Parity
 
 # Single requests with a title always stay in the version; of the others only some.
@@ -60,6 +63,9 @@ class Candidate:
         in_process: parity in this process, for a network.
         seed: of the training.
         keep_edits: a config.pbtxt that was edited by hand stays as it is.
+        precision: of the network.
+        derived_from: the version with the network as it was trained, of a variant.
+        judgement: why this variant was chosen, where it was asked.
     """
 
     origin: Path
@@ -77,6 +83,9 @@ class Candidate:
     in_process: Parity | None = None
     seed: int | None = None
     keep_edits: bool = False
+    precision: str = FULL
+    derived_from: int | None = None
+    judgement: JudgementEntry | None = None
 
     @property
     def origin_name(self) -> str:
@@ -103,6 +112,16 @@ class Candidate:
             }
         )
 
+    def base(self, repository: Repository) -> Manifest | None:
+        """Find the newest version that is this candidate, whichever serves."""
+        folder = repository.folder(self.model.name)
+        for version in reversed(folder.proven_versions() if folder.path.is_dir() else []):
+            with suppress(IntegrityError):
+                manifest = folder.manifest(version)
+                if manifest.build_key == self.key:
+                    return manifest
+        return None
+
     def published(self, repository: Repository) -> int | None:
         """Give the newest version if it is this candidate, with its files as they were.
 
@@ -110,10 +129,9 @@ class Candidate:
         going back to an earlier state publishes it again.
         """
         folder = repository.folder(self.model.name)
-        versions = folder.versions() if folder.path.is_dir() else []
-        if not versions or versions[-1] not in folder.proven_versions():
+        newest = newest_graph(folder)
+        if newest is None:
             return None
-        newest = versions[-1]
         try:
             manifest = folder.manifest(newest)
         except IntegrityError:
@@ -229,6 +247,9 @@ class Candidate:
                 server=server,
             ),
             latency=latency,
+            precision=self.precision,
+            derived_from=self.derived_from,
+            judgement=self.judgement,
             files=[
                 FileEntry.of(version_dir / name, version_dir)
                 for name in sorted({*self.files, *self.beside, CONFIG, ENVIRONMENT, SAMPLES})
@@ -251,6 +272,19 @@ class Candidate:
             for name in (*self.beside, CONFIG)
             if not _same(staged.path / name, current.path / name)
         ]
+
+
+def newest_graph(folder: ModelFolder) -> int | None:
+    """Give the newest version, unless it was never proven; TensorRT plans stand beside it."""
+    proven = folder.proven_versions() if folder.path.is_dir() else []
+    for version in reversed(folder.versions() if folder.path.is_dir() else []):
+        if version not in proven:
+            return None
+        with suppress(IntegrityError):
+            if folder.manifest(version).precision == PLAN:
+                continue
+        return version
+    return None
 
 
 def labels_of(model: Model) -> dict[str, bytes]:

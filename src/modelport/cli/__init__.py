@@ -28,6 +28,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "import": ("modelport.cli.import_onnx", "Publish an ONNX file as a model.", "build"),
     "publish": ("modelport.cli.publish", "Prove and publish Triton model folders.", "build"),
     "models": ("modelport.cli.models", "List models, versions and what was proven.", "serve"),
+    "pareto": ("modelport.cli.pareto", "Draw what a model's variants lose and cost.", "build"),
     "card": ("modelport.cli.card", "Show what is known of a model, and how well.", "serve"),
     "serve": ("modelport.cli.serve", "Serve a model repository with tritonserver.", "serve"),
     "infer": ("modelport.cli.infer", "Send one request to a running server.", ""),
