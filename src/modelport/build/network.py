@@ -146,7 +146,7 @@ class NetworkBuild:
             "train": self.trained.key,
             "part": self.builder.fingerprint(self.model, "part") if self.model.part else "",
             "tensors": repr((self.model.inputs, self.model.outputs, self.model.max_batch_size)),
-            "library": provenance.library("build/export.py"),
+            "library": provenance.library("build/export*.py"),
             "versions": provenance.dependencies(),
         }
         done = steps.run("export", inputs, self._export)
