@@ -6,6 +6,7 @@ as ready, so only a real request, or a look at the processes, finds it.
 
 from __future__ import annotations
 
+import http.client
 import logging
 import threading
 import time
@@ -23,9 +24,11 @@ from modelport.errors import (
     OverloadedError,
     ServerUnreachableError,
 )
+from modelport.repository import plans
 from modelport.repository.layout import ModelFolder
 from modelport.repository.manifest import Manifest
 from modelport.repository.samples import FILE_NAME, Case, Samples
+from modelport.runtime.control import Refused
 from modelport.runtime.events import Event, Kind, Listener
 from modelport.runtime.plan import Model
 from modelport.runtime.server import Server
@@ -167,6 +170,8 @@ class Watchdog:
             self._tell("unhealed", model, f"{what}; next attempt in {pause_s:g} s at the earliest")
         else:
             health.complaint = ""
+            # It may have been loaded in another version than before.
+            self._samples.pop(model.name, None)
             took = time.monotonic() - start
             self._tell("healed", model, f"{model.name} was loaded anew", took)
         health.failures = 0
@@ -199,26 +204,40 @@ class Watchdog:
         return self._client
 
     def _sample(self, model: Model) -> Sample | None:
-        """Give the sample of the newest served version; read again when config.pbtxt changed."""
+        """Give the sample of the newest loaded version; read again when config.pbtxt changed."""
         config_path = model.folder.config_path
         changed = config_path.stat().st_mtime if config_path.exists() else 0.0
         known = self._samples.get(model.name)
         if known is None or known[0] != changed:
-            known = self._samples[model.name] = (changed, read_sample(model.folder))
+            sample = read_sample(model.folder, self._loaded(model))
+            known = self._samples[model.name] = (changed, sample)
         return known[1]
 
+    def _loaded(self, model: Model) -> int | None:
+        """Give the version to ask where a plan may have taken another one's place."""
+        if not any(True for _ in plans.versions(model.folder)):
+            return None
+        try:
+            return next(reversed(self._server.loaded(model.name)), None)
+        except (Refused, OSError, http.client.HTTPException):
+            return None
 
-def read_sample(folder: ModelFolder) -> Sample | None:
-    """Give the first sample of the newest served version; None for a model that has none.
+
+def read_sample(folder: ModelFolder, version: int | None = None) -> Sample | None:
+    """Give the first sample of a version; None for a model that has none.
 
     Models that answer a stream, or belong to a sequence, have no lone request.
+
+    Args:
+        folder: the model.
+        version: the newest that serves by config.pbtxt, by default.
     """
     try:
         config = folder.config()
         policy = config.model_transaction_policy
         if config.sequence_batching is not None or (policy is not None and policy.decoupled):
             return None
-        versions = folder.served_versions()
+        versions = [version] if version else folder.served_versions()
         path = folder.version_dir(versions[-1]) / FILE_NAME if versions else Path()
         if not path.is_file():
             return None
