@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -123,7 +123,7 @@ def find(
     version = _version(folder, version)
     config = folder.config_of(version)
     if not plans.is_onnx(config):
-        raise _no_onnx(folder, version, sorted(config.runs))
+        raise _no_onnx(repository, folder, version)
     manifest = folder.manifest(version)
     options = _options(manifest, wish)
     compiled = version
@@ -173,7 +173,8 @@ def _variant(folder: ModelFolder, version: int, precision: str) -> int:
     )
 
 
-def _no_onnx(folder: ModelFolder, version: int, runs: Sequence[str]) -> ConfigError:
+def _no_onnx(repository: Repository, folder: ModelFolder, version: int) -> ConfigError:
+    runs = sorted(name for name in folder.config_of(version).runs if _is_onnx(repository, name))
     parts = f"it runs {', '.join(runs)}" if runs else "TensorRT compiles ONNX graphs alone"
     return ConfigError(
         f"{folder.path}: version {version} of {folder.name} is no ONNX model, so there is nothing"
@@ -183,6 +184,11 @@ def _no_onnx(folder: ModelFolder, version: int, runs: Sequence[str]) -> ConfigEr
         model=folder.name,
         version=version,
     )
+
+
+def _is_onnx(repository: Repository, name: str) -> bool:
+    folder = repository.folder(name)
+    return folder.config_path.is_file() and plans.is_onnx(folder.config())
 
 
 def _refuse_strange_lengths(source: PlanSource) -> None:

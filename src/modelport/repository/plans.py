@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from modelport.repository.layout import CONFIG, ModelFolder
 from modelport.repository.manifest import Manifest, PlanEntry
 from modelport.repository.samples import FILE_NAME as SAMPLES
 from modelport.spec.config import ModelConfig, ModelInstanceGroup
+from modelport.spec.parts import Tolerance
 
 MODEL_FILE = "model.plan"
 BACKEND, PLATFORM = "tensorrt", "tensorrt_plan"
@@ -30,7 +31,7 @@ _ONNX_BACKEND, _ONNX_PLATFORM, _ONNX_FILE = "onnxruntime", "onnxruntime_onnx", "
 # What a version holds beside its network.
 _OURS = (CONFIG, ENVIRONMENT, SAMPLES)
 # Hardware-compatible engines run on this compute capability and later ones.
-_AMPERE = (8, 0)
+_AMPERE = [8, 0]
 # TensorRT writes its version behind a tag: four bytes, major first, at byte 24.
 _TAG, _VERSION, _HEADER_BYTES = b"ftrt", slice(24, 28), 28
 
@@ -80,7 +81,7 @@ def misfit(plan: PlanEntry, here: Place, config: ModelConfig | None = None) -> s
     """
     if plan.library != LIBRARY:
         return f"an engine of {plan.library}, which Triton cannot load"
-    if not (_takes_tensorrt(plan, here) and _takes_gpu(plan, here)):
+    if not (takes_tensorrt(plan, here.tensorrt) and takes_gpu(plan, here.gpu)):
         gpu = Gpu(plan.gpu, plan.compute_capability)
         return (
             f"built for TensorRT {plan.tensorrt} on {gpu.name} ({gpu.architecture});"
@@ -93,10 +94,14 @@ def misfit(plan: PlanEntry, here: Place, config: ModelConfig | None = None) -> s
     return ""
 
 
-def _takes_tensorrt(plan: PlanEntry, here: Place) -> bool:
-    if here.tensorrt is None:
+def takes_tensorrt(plan: PlanEntry, tensorrt: str | None) -> bool:
+    """Say whether a version of TensorRT runs a plan; one that may be newer needs to know how.
+
+    Source: NVIDIA TensorRT documentation, "Version Compatibility": within one major version.
+    """
+    if tensorrt is None:
         return False
-    built, have = _numbers(plan.tensorrt), _numbers(here.tensorrt)
+    built, have = _numbers(plan.tensorrt), _numbers(tensorrt)
     # One of them may say the build number too, and the other not.
     said = min(len(built), len(have))
     if built[:said] == have[:said]:
@@ -104,13 +109,16 @@ def _takes_tensorrt(plan: PlanEntry, here: Place) -> bool:
     return plan.options.version_compatible and built[0] == have[0] and have > built
 
 
-def _takes_gpu(plan: PlanEntry, here: Place) -> bool:
-    if here.gpu is None:
+def takes_gpu(plan: PlanEntry, gpu: Gpu | None) -> bool:
+    """Say whether a GPU runs a plan.
+
+    Source: NVIDIA TensorRT documentation, "Hardware Compatibility": Ampere and later.
+    """
+    if gpu is None:
         return False
-    if here.gpu.compute_capability == plan.compute_capability:
+    if gpu.compute_capability == plan.compute_capability:
         return True
-    recent = tuple(_numbers(here.gpu.compute_capability)) >= _AMPERE
-    return plan.options.hardware_compatible and recent
+    return plan.options.hardware_compatible and _numbers(gpu.compute_capability) >= _AMPERE
 
 
 def _numbers(version: str) -> list[int]:
@@ -237,6 +245,33 @@ def stand_in(
         return None
     best = max(fitting, key=lambda one: (one[2].options == manifest.engine, _exact(one[2], here)))
     return best[0], best[1]
+
+
+def tolerance(folder: ModelFolder, version: int, loaded: Mapping[str, Sequence[int]]) -> Tolerance:
+    """Say how far the answers of a version may lie from its samples on a server.
+
+    It was proven with ONNX versions of its parts; where a plan serves in the place of one, what
+    that may differ counts too.
+
+    Args:
+        folder: the model.
+        version: of it.
+        loaded: versions by model that the server has.
+
+    Raises:
+        IntegrityError: a manifest is missing or damaged.
+    """
+    manifest = folder.manifest(version)
+    bound = manifest.proof.tolerance
+    bounds = [Tolerance(bound.absolute, bound.relative)]
+    for name in manifest.parts:
+        part = ModelFolder(folder.path.parent / name)
+        of_part = next(reversed(loaded.get(name, ())), manifest.parts[name])
+        if not part.is_proven(of_part):
+            continue  # gone, or never proven: doctor says so
+        if plan_of(part, of_part) or part.manifest(of_part).parts:
+            bounds.append(tolerance(part, of_part, loaded))
+    return Tolerance(max(b.absolute for b in bounds), max(b.relative for b in bounds))
 
 
 def _exact(plan: PlanEntry, here: Place) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -214,14 +215,18 @@ class Server:
             words = self._started.log.poll_failure(name) or str(refusal)
             raise load_error([explain(name, None, words)], self.log_path) from refusal
 
-    def loaded(self, name: str) -> list[int]:
-        """Ask the server which versions of a model are ready, ascending.
+    def loaded(self) -> dict[str, list[int]]:
+        """Ask the server which versions of its models are ready, ascending.
 
-        Raises:
-            OSError, http.client.HTTPException: no answer.
+        It may be another one than config.pbtxt says: see :mod:`modelport.runtime.stand_ins`.
+        Empty where the server does not answer.
         """
-        states = self._started.control.index()
-        return sorted(int(s.version) for s in states if s.name == name and s.state == "READY")
+        found: dict[str, list[int]] = {}
+        with contextlib.suppress(Refused, OSError, http.client.HTTPException):
+            for state in self._started.control.index():
+                if state.state == "READY":
+                    found.setdefault(state.name, []).append(int(state.version))
+        return {name: sorted(versions) for name, versions in found.items()}
 
     def unload(self, name: str, *, timeout_s: float = 30.0) -> None:
         """Unload a model and wait until its last request is answered; raises LoadError."""

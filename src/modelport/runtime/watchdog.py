@@ -6,11 +6,11 @@ as ready, so only a real request, or a look at the processes, finds it.
 
 from __future__ import annotations
 
-import http.client
 import logging
 import threading
 import time
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,9 +26,7 @@ from modelport.errors import (
 )
 from modelport.repository import plans
 from modelport.repository.layout import ModelFolder
-from modelport.repository.manifest import Manifest
 from modelport.repository.samples import FILE_NAME, Case, Samples
-from modelport.runtime.control import Refused
 from modelport.runtime.events import Event, Kind, Listener
 from modelport.runtime.plan import Model
 from modelport.runtime.server import Server
@@ -209,41 +207,32 @@ class Watchdog:
         changed = config_path.stat().st_mtime if config_path.exists() else 0.0
         known = self._samples.get(model.name)
         if known is None or known[0] != changed:
-            sample = read_sample(model.folder, self._loaded(model))
+            sample = read_sample(model.folder, self._server.loaded())
             known = self._samples[model.name] = (changed, sample)
         return known[1]
 
-    def _loaded(self, model: Model) -> int | None:
-        """Give the version to ask where a plan may have taken another one's place."""
-        if not any(True for _ in plans.versions(model.folder)):
-            return None
-        try:
-            return next(reversed(self._server.loaded(model.name)), None)
-        except (Refused, OSError, http.client.HTTPException):
-            return None
 
-
-def read_sample(folder: ModelFolder, version: int | None = None) -> Sample | None:
-    """Give the first sample of a version; None for a model that has none.
+def read_sample(folder: ModelFolder, loaded: Mapping[str, Sequence[int]]) -> Sample | None:
+    """Give the first sample of the newest loaded version; None for a model that has none.
 
     Models that answer a stream, or belong to a sequence, have no lone request.
 
     Args:
         folder: the model.
-        version: the newest that serves by config.pbtxt, by default.
+        loaded: versions by model; of one that is not among them, those of config.pbtxt count.
     """
     try:
         config = folder.config()
         policy = config.model_transaction_policy
         if config.sequence_batching is not None or (policy is not None and policy.decoupled):
             return None
-        versions = [version] if version else folder.served_versions()
+        versions = loaded.get(folder.name) or folder.served_versions()
         path = folder.version_dir(versions[-1]) / FILE_NAME if versions else Path()
         if not path.is_file():
             return None
-        bound = Manifest.read(path.parent).proof.tolerance
+        tolerance = plans.tolerance(folder, versions[-1], loaded)
         case = Samples.read(path).cases[0]
     except (ModelportError, IndexError) as error:
         log.warning("%s has no usable sample: %s", folder.name, error)
         return None
-    return Sample(versions[-1], case, Tolerance(bound.absolute, bound.relative))
+    return Sample(versions[-1], case, tolerance)
