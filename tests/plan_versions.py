@@ -49,7 +49,11 @@ def config(name: str) -> ModelConfig:
 
 
 def onnx_version(
-    repository: Path, name: str, version: int, factor: float = 2.0, engine: EngineEntry | None = None
+    repository: Path,
+    name: str,
+    version: int,
+    factor: float = 2.0,
+    engine: EngineEntry | None = None,
 ) -> ModelFolder:
     """Publish y = factor * x; the newest serves."""
     folder = _version(repository, name, version, config(name), factor)
@@ -58,7 +62,11 @@ def onnx_version(
     ]
     constant = helper.make_tensor("factor", TensorProto.FLOAT, [1], [factor])
     graph = helper.make_graph(
-        [helper.make_node("Mul", ["x", "factor"], ["y"])], name, tensors[:1], tensors[1:], [constant]
+        [helper.make_node("Mul", ["x", "factor"], ["y"])],
+        name,
+        tensors[:1],
+        tensors[1:],
+        [constant],
     )
     opset = helper.make_opsetid("", 17)
     made = helper.make_model(graph, opset_imports=[opset], ir_version=8)
@@ -108,9 +116,7 @@ def pin(folder: ModelFolder, version: int) -> None:
     folder.config_path.write_text(text)
 
 
-def _version(
-    repository: Path, name: str, version: int, own: ModelConfig, factor: float
-) -> Path:
+def _version(repository: Path, name: str, version: int, own: ModelConfig, factor: float) -> Path:
     folder = repository / name / str(version)
     folder.mkdir(parents=True)
     edits.write(folder / CONFIG, own, builder=BUILDER)

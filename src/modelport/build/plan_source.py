@@ -9,6 +9,7 @@ from pathlib import Path
 
 from modelport.build import model_source
 from modelport.build.model_source import ModelSource
+from modelport.build.tensorrt import Shapes, profile_of
 from modelport.errors import BuilderError, ConfigError, RepositoryError
 from modelport.repository import digests, plans
 from modelport.repository.layout import ModelFolder, Repository
@@ -68,6 +69,20 @@ class PlanSource:
     def model(self) -> Model:
         """The declaration that config.pbtxt comes from, with the tolerance of the plan."""
         return self._source(self.version).model(self.tolerance)
+
+    @cached_property
+    def profile(self) -> dict[str, Shapes]:
+        """Smallest, commonest and largest shape of every input."""
+        config = self.folder.config_of(self.version)
+        try:
+            return profile_of(config.input, config.max_batch_size, self.options.plan)
+        except BuilderError as error:
+            raise BuilderError(
+                f"{self.folder.name}: {error.what}",
+                cause=error.cause,
+                next_step=f"{error.next_step}; or --length INPUT=MIN,OPT,MAX, once for each",
+                **error.objects,
+            ) from error
 
     @property
     def tolerance(self) -> Tolerance:
@@ -130,7 +145,7 @@ def find(
     if options.of not in ("fp32", *CONVERTED) and manifest.precision != options.of:
         compiled = _variant(folder, version, options.of)
     source = PlanSource(folder, version, compiled, options)
-    _refuse_strange_lengths(source)
+    _ = source.profile  # raises for a dimension that nobody gave a range of
     return source
 
 
@@ -189,20 +204,3 @@ def _no_onnx(repository: Repository, folder: ModelFolder, version: int) -> Confi
 def _is_onnx(repository: Repository, name: str) -> bool:
     folder = repository.folder(name)
     return folder.config_path.is_file() and plans.is_onnx(folder.config())
-
-
-def _refuse_strange_lengths(source: PlanSource) -> None:
-    inputs = {tensor.name: tensor for tensor in source.model.inputs}
-    for name, ranges in source.options.lengths.items():
-        varying = sum(dim == -1 for dim in inputs[name].dims) if name in inputs else 0
-        if name not in inputs or len(ranges) != varying:
-            raise BuilderError(
-                f"{source.folder.name}: {len(ranges)} lengths are given for the input {name!r},"
-                f" which has {varying} dimensions that vary"
-                if name in inputs
-                else f"{source.folder.name}: lengths are given for {name!r}, which is no input;"
-                f" there are {', '.join(inputs)}",
-                next_step="--length INPUT=MIN,OPT,MAX, once for each dimension that varies",
-                model=source.folder.name,
-                tensor=name,
-            )

@@ -15,51 +15,37 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from modelport import __version__
-from modelport.build import plan_candidate, plan_source, proof, publication
+from modelport.build import half, plan_candidate, plan_source, proof, publication, tensorrt
 from modelport.build.plan_candidate import PlanCandidate
 from modelport.build.plan_source import CONVERTED, PlanSource
 from modelport.build.publication import Prover
 from modelport.build.steps import Built, Listener, Progress, Report
+from modelport.build.tensorrt import Engine, EngineOptions, Shapes
 from modelport.errors import AcceleratorError, IntegrityError
 from modelport.repository import digests, gpus, plans, publish
 from modelport.repository.gpus import Gpu
 from modelport.repository.layout import ModelFolder, Repository
 from modelport.repository.manifest import PlanEntry
 from modelport.runtime import cache, pins
-from modelport.spec.parts import Tensor
-from modelport.spec.precision import Bf16, Fp16, Plan
+from modelport.spec.precision import Bf16, Fp16
 
 # What NVIDIA's image says of itself.
 _IMAGE_VARIABLE = "NVIDIA_TRITON_SERVER_VERSION"
 _IMAGE = "nvcr.io/nvidia/tritonserver:{tag}-py3"
-Shapes = Mapping[str, tuple[Sequence[int], Sequence[int], Sequence[int]]]
 
 
-class Engine(Protocol):
-    """What the compiler gives: the plan's bytes, and the library that made them."""
+class Compile(Protocol):
+    """What :func:`modelport.build.tensorrt.compile` is asked for."""
 
-    @property
-    def data(self) -> bytes: ...
-    @property
-    def library(self) -> str: ...
-    @property
-    def version(self) -> str: ...
-
-
-class Compiler(Protocol):
-    """The part of :mod:`modelport.build.tensorrt` that is used here."""
-
-    def compile(
+    def __call__(
         self,
         onnx: Path,
-        shapes: Shapes,
-        options: Plan,
+        shapes: Mapping[str, Shapes],
+        options: EngineOptions,
         *,
         timing_cache: Path | None,
         progress: Callable[[str, int, int], None] | None,
     ) -> Engine: ...
-
-    def profile_of(self, inputs: Sequence[Tensor], max_batch_size: int, plan: Plan) -> Shapes: ...
 
 
 @dataclass(frozen=True)
@@ -68,34 +54,27 @@ class Workshop:
 
     Attributes:
         gpu: of this machine; None where it has none.
-        compiler: TensorRT, imported when it is first asked for.
-        tensorrt: version of the compiler.
+        compile: makes an engine of an ONNX file.
+        library: finds TensorRT; gives its name and version.
         image: in which this runs, if it is one.
         prove: serves a plan and asks it.
     """
 
     gpu: Gpu | None
-    compiler: Callable[[], Compiler]
-    tensorrt: Callable[[], tuple[str, str]]
+    compile: Compile = tensorrt.compile
+    library: Callable[[], tuple[str, str]] = lambda: _library()
     image: str | None = None
     prove: Prover = proof.prove
 
     @classmethod
     def here(cls, image: str | None = None) -> Workshop:
         """Describe this machine."""
-        return cls(gpus.first(), _compiler, _library, image or image_here())
-
-
-def _compiler() -> Compiler:
-    from modelport.build import tensorrt
-
-    return tensorrt
+        return cls(gpus.first(), image=image or image_here())
 
 
 def _library() -> tuple[str, str]:
-    from modelport.build import tensorrt
-
-    found = tensorrt.library()
+    # Engines of TensorRT-RTX are none that Triton loads.
+    found = tensorrt.library(only=plans.LIBRARY)
     return found.name, found.version
 
 
@@ -159,7 +138,7 @@ def build(
         _refuse_altered(source.folder, {source.version, source.compiled})
     if workshop.gpu is None:
         raise _no_gpu(repository, order, workshop)
-    library, version = workshop.tensorrt()
+    library, version = workshop.library()
     publish.finish(repository.path)
     return [
         _build(repository, _Making(source, workshop, listener, library, version), dry_run=dry_run)
@@ -202,9 +181,6 @@ class _Making:
         source, gpu = self.source, self.workshop.gpu
         assert gpu is not None
         graph = self._graph(work)
-        profile = self.workshop.compiler().profile_of(
-            source.model.inputs, source.model.max_batch_size, source.options.plan
-        )
         entry = PlanEntry(
             library=self.library,
             tensorrt=self.version,
@@ -214,7 +190,7 @@ class _Making:
             onnx_sha256=source.onnx_sha256,
             graph_sha256=source.graph_digest(graph),
             options=source.options,
-            profile={name: tuple(map(list, shapes)) for name, shapes in profile.items()},  # type: ignore[misc]
+            profile={n: tuple(map(list, shapes)) for n, shapes in source.profile.items()},
         )
         fields: dict[str, Any] = plan_candidate.config_of(source.folder, source.version)
         of_graph = source.folder.manifest(source.compiled)
@@ -240,8 +216,6 @@ class _Making:
         full = source.folder.manifest(source.compiled).precision
         if precision not in CONVERTED or full == precision:
             return source.graph
-        from modelport.build import half
-
         start, target = time.monotonic(), work / f"{precision}.onnx"
         batches = [case.inputs for case in source.samples.cases]
         half.convert(source.graph, target, batches, Fp16() if precision == "fp16" else Bf16())
@@ -252,10 +226,10 @@ class _Making:
         """Write the plan's file."""
         start, target = time.monotonic(), candidate.files[plans.MODEL_FILE]
         converted = target.with_name(f"{self.source.options.of}.onnx")
-        engine = self.workshop.compiler().compile(
+        engine = self.workshop.compile(
             converted if converted.is_file() else self.source.graph,
-            {name: tuple(shapes) for name, shapes in candidate.plan.profile.items()},
-            self.source.options.plan,
+            self.source.profile,
+            tensorrt.EngineOptions.of(self.source.options.plan),
             timing_cache=self._timing_cache(),
             progress=self._progress,
         )

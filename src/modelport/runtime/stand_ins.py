@@ -66,8 +66,9 @@ def choose(
         on_event(
             Event(
                 "plan",
-                f"no TensorRT plan for this machine ({here()}): {', '.join(chosen.lacking)} serve"
-                f" from ONNX; where a GPU is: modelport plan {names}",
+                f"from ONNX, because no TensorRT plan is there for this machine ({here()}):"
+                f" {', '.join(chosen.lacking)}; it is built where the GPU is, by"
+                f" modelport plan {names}",
             )
         )
     return chosen
