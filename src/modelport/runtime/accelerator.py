@@ -11,6 +11,7 @@ from pathlib import Path
 
 from modelport.repository import gpus
 from modelport.repository.plans import BACKEND, Place
+from modelport.runtime import toolchain as toolchains
 from modelport.runtime.toolchain import Toolchain
 
 # Named with its whole version: libnvinfer.so.10.5.0.
@@ -21,11 +22,15 @@ _PACKAGES = ("tensorrt", "tensorrt-cu12", "tensorrt-cu13")
 _USUAL = ("/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/local/tensorrt/lib")
 
 
-def detect(toolchain: Toolchain) -> Place:
-    """Look for a GPU and for the TensorRT that the server would load plans with."""
+def detect(toolchain: Toolchain | None = None) -> Place:
+    """Look for a GPU and for the TensorRT that the server would load plans with.
+
+    Args:
+        toolchain: which tritonserver; None for the one that is found or fetched.
+    """
     gpu = gpus.first()
     # Without a GPU no plan runs, whatever library is there.
-    return Place(gpu, tensorrt_of(toolchain)) if gpu else Place()
+    return Place(gpu, tensorrt_of(toolchain or toolchains.ensure())) if gpu else Place()
 
 
 def looking(toolchain: Toolchain, here: Place | None = None) -> Callable[[], Place]:

@@ -11,12 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from plan_versions import A100, H100, HERE
 
-from modelport.repository import doctor, plans
+from modelport.repository import doctor, keys, plans, signing, trust
 from modelport.repository.doctor import Machine
 from modelport.repository.gpus import Gpu
 from modelport.repository.layout import ModelFolder
 from modelport.repository.manifest import EngineEntry, Manifest, PlanEntry
 from modelport.repository.plans import Key, Place
+from modelport.repository.stores import open_store
+from modelport.repository.stores.pull import pull
+from modelport.repository.stores.push import push
 from modelport.spec.precision import Plan
 
 NUMBERS = st.integers(0, 20)
@@ -122,7 +125,7 @@ def test_the_configuration_of_a_plan_leaves_the_device_to_triton() -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> ModelFolder:
-    return plan_versions.onnx_version(tmp_path, "tiny", 1)
+    return plan_versions.onnx_version(tmp_path / "repository", "tiny", 1)
 
 
 def stand_in(folder: ModelFolder, version: int, here: Place = HERE) -> int | None:
@@ -182,6 +185,24 @@ def test_answers_may_differ_by_what_the_plan_of_a_part_may(tmp_path: Path) -> No
     manifest.write(whole.version_dir(1))
     assert plans.tolerance(whole, 1, {"part": [1]}).absolute == 1e-6
     assert plans.tolerance(whole, 1, {"part": [2]}).absolute == 0.01
+
+
+def test_a_plan_is_signed_sent_and_fetched_as_any_version(
+    folder: ModelFolder, tmp_path: Path
+) -> None:
+    repository = folder.path.parent
+    plan_versions.plan_version(folder, 2, of=1)
+    plan_versions.pin(folder, 1)
+    public = keys.generate(tmp_path / "team.key")
+    signing.sign(repository, [(folder, 1), (folder, 2)], tmp_path / "team.key")
+    store = open_store(str(tmp_path / "store"))
+    push(repository, store)
+    fetched = tmp_path / "fetched"
+    pull(fetched, store)
+    copy = ModelFolder(fetched / "tiny")
+    assert (copy.versions(), copy.served_versions()) == ([1, 2], [1])
+    assert [trust.examine(copy, v, [public], live=False).state for v in (1, 2)] == ["ok", "ok"]
+    assert stand_in(copy, 1) == 2
 
 
 # --- what the doctor says ------------------------------------------------------
