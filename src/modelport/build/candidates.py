@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -14,7 +15,7 @@ import numpy as np
 from modelport.build import provenance
 from modelport.build.model_files import CODE
 from modelport.errors import ConfigError, IntegrityError
-from modelport.repository import digests, edits, pbtxt, plans
+from modelport.repository import digests, edits, pbtxt
 from modelport.repository.build_environment import FILE_NAME as ENVIRONMENT
 from modelport.repository.layout import CONFIG, ModelFolder, Repository
 from modelport.repository.manifest import (
@@ -22,6 +23,7 @@ from modelport.repository.manifest import (
     DataEntry,
     EngineEntry,
     FileEntry,
+    JudgementEntry,
     LatencyEntry,
     Manifest,
     Metrics,
@@ -34,7 +36,7 @@ from modelport.repository.samples import FILE_NAME as SAMPLES
 from modelport.repository.samples import Case, Samples
 from modelport.spec.config import ModelConfig
 from modelport.spec.model import Model, SklearnModel, TorchModel, label_file
-from modelport.spec.precision import Plan
+from modelport.spec.precision import FULL, PLAN, Plan
 from modelport.verify.parity import Parity
 
 # Single requests with a title always stay in the version; of the others only some.
@@ -62,6 +64,9 @@ class Candidate:
         in_process: parity in this process, for a network.
         seed: of the training.
         keep_edits: a config.pbtxt that was edited by hand stays as it is.
+        precision: of the network.
+        derived_from: the version with the network as it was trained, of a variant.
+        judgement: why this variant was chosen, where it was asked.
     """
 
     origin: Path
@@ -79,6 +84,9 @@ class Candidate:
     in_process: Parity | None = None
     seed: int | None = None
     keep_edits: bool = False
+    precision: str = FULL
+    derived_from: int | None = None
+    judgement: JudgementEntry | None = None
 
     @property
     def origin_name(self) -> str:
@@ -105,6 +113,16 @@ class Candidate:
             }
         )
 
+    def base(self, repository: Repository) -> Manifest | None:
+        """Find the newest version that is this candidate, whichever serves."""
+        folder = repository.folder(self.model.name)
+        for version in reversed(folder.proven_versions() if folder.path.is_dir() else []):
+            with suppress(IntegrityError):
+                manifest = folder.manifest(version)
+                if manifest.build_key == self.key:
+                    return manifest
+        return None
+
     def published(self, repository: Repository) -> int | None:
         """Give the newest version if it is this candidate, with its files as they were.
 
@@ -113,10 +131,9 @@ class Candidate:
         compiled from what a build leaves.
         """
         folder = repository.folder(self.model.name)
-        versions = plans.others(folder) if folder.path.is_dir() else []
-        if not versions or versions[-1] not in folder.proven_versions():
+        newest = newest_graph(folder)
+        if newest is None:
             return None
-        newest = versions[-1]
         try:
             manifest = folder.manifest(newest)
         except IntegrityError:
@@ -232,6 +249,9 @@ class Candidate:
                 server=server,
             ),
             latency=latency,
+            precision=self.precision,
+            derived_from=self.derived_from,
+            judgement=self.judgement,
             engine=_wanted_engine(self.model),
             files=[
                 FileEntry.of(version_dir / name, version_dir)
@@ -255,6 +275,19 @@ class Candidate:
             for name in (*self.beside, CONFIG)
             if not _same(staged.path / name, current.path / name)
         ]
+
+
+def newest_graph(folder: ModelFolder) -> int | None:
+    """Give the newest version, unless it was never proven; TensorRT plans stand beside it."""
+    proven = folder.proven_versions() if folder.path.is_dir() else []
+    for version in reversed(folder.versions() if folder.path.is_dir() else []):
+        if version not in proven:
+            return None
+        with suppress(IntegrityError):
+            if folder.manifest(version).precision == PLAN:
+                continue
+        return version
+    return None
 
 
 def labels_of(model: Model) -> dict[str, bytes]:

@@ -14,9 +14,9 @@ from modelport.repository.layout import CONFIG, ModelFolder, Repository
 from modelport.repository.manifest import LatencyEntry, Manifest, ParityEntry, PlanEntry
 from modelport.repository.placing import only
 from modelport.repository.publish import Move
+from modelport.spec.precision import PLAN
 from modelport.verify.parity import Parity
 
-PRECISION = "plan"
 # Hidden: a server that serves what is staged takes it for no model.
 _PINNED = ".pinned"
 
@@ -78,7 +78,7 @@ class PlanCandidate(Candidate):
                 "builder": source.builder,
                 "git_commit": source.git_commit,
                 "metrics": self.graph.metrics,
-                "precision": PRECISION,
+                "precision": PLAN,
                 "derived_from": source.version,
                 "plan": self.plan,
             }

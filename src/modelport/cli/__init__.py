@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "publish": ("modelport.cli.publish", "Prove and publish Triton model folders.", "build"),
     "plan": ("modelport.cli.plan", "Compile TensorRT plans for this machine's GPU.", "serve"),
     "models": ("modelport.cli.models", "List models, versions and what was proven.", "serve"),
+    "pareto": ("modelport.cli.pareto", "Draw what a model's variants lose and cost.", "build"),
     "card": ("modelport.cli.card", "Show what is known of a model, and how well.", "serve"),
     "serve": ("modelport.cli.serve", "Serve a model repository with tritonserver.", "serve"),
     "infer": ("modelport.cli.infer", "Send one request to a running server.", ""),

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from modelport.errors import RepositoryError
-from modelport.repository import markdown
+from modelport.repository import judgements, markdown
 from modelport.repository.layout import Repository
 from modelport.repository.manifest import Manifest, Metrics, ParityEntry
 from modelport.spec.config import ModelConfig
@@ -90,6 +90,7 @@ class Card:
             self._head(),
             self._tensors(),
             self._figures(),
+            self._variants(),
             self._limits(),
             self._data(),
             self._latency(),
@@ -136,6 +137,22 @@ class Card:
             " split of that size. Outside its gate nothing would have been published."
         )
         return _section("Figures", *texts, note)
+
+    def _variants(self) -> str:
+        texts = [
+            "\n\n".join(
+                (
+                    f"`{model.model}`: {judgements.title(model.judgement)}.",
+                    markdown.table(*judgements.losses(model.judgement)),
+                    markdown.table(*judgements.gains(model.judgement)),
+                    f"Budgets: {'; '.join(model.judgement.budgets)}."
+                    f" {judgements.about(model.judgement)}.",
+                )
+            )
+            for model in self.models
+            if model.judgement is not None
+        ]
+        return _section("Variants", *texts) if texts else ""
 
     def _limits(self) -> str:
         limits = list(dict.fromkeys(limit for model in self.models for limit in model.limits))

@@ -111,6 +111,60 @@ class LatencyEntry(_Part):
     machine: str
 
 
+class RatesEntry(_Part):
+    """What the server made of a model at one concurrency, asked for single items."""
+
+    p50_ms: float
+    p99_ms: float
+    replies_per_s: float
+    # CPU time of the server and its stub.
+    cpu_ms_per_reply: float
+
+
+class IntervalEntry(_Part):
+    """A ratio with its 95 % interval."""
+
+    ratio: float
+    low: float
+    high: float
+
+
+class VariantEntry(_Part):
+    """What one variant of a network showed; ``fp32`` is the network as it was trained.
+
+    Ratios are against fp32, asked in turn with it: ``cpu`` for each reply, ``latency`` the median
+    of one caller, ``throughput`` replies a second of eight callers.
+    """
+
+    precision: str
+    sha256: Sha256
+    size_bytes: int
+    figures: dict[str, float] = Field(default_factory=dict)
+    least_cosine: float
+    mean_cosine: float
+    worst_absolute: float
+    # By concurrency; empty for a variant that is not made for this machine.
+    rates: dict[str, RatesEntry] = Field(default_factory=dict)
+    ratios: dict[str, IntervalEntry] = Field(default_factory=dict)
+    memory_bytes: int | None = None
+    load_ms: float | None = None
+    within_budget: bool
+    verdict: str
+
+
+class JudgementEntry(_Part):
+    """The variants of a network side by side, and why one of them was chosen."""
+
+    goal: str
+    chosen: str
+    split: str | None
+    count: int
+    budgets: list[str]
+    machine: str
+    server: str
+    variants: list[VariantEntry]
+
+
 class Proof(_Part):
     """Parity in this process and through a running server, against one tolerance."""
 
@@ -190,6 +244,7 @@ class Manifest(_Part):
     latency: LatencyEntry | None = None
     precision: str = "fp32"
     derived_from: int | None = None
+    judgement: JudgementEntry | None = None
     # What the builder wants a TensorRT engine of this version to be like.
     engine: EngineEntry | None = None
     plan: PlanEntry | None = None
