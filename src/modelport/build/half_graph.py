@@ -29,6 +29,8 @@ _MOVES = {
     "Concat", "Expand", "Flatten", "Gather", "GatherElements", "GatherND", "Identity", "Reshape",
     "ScatterElements", "ScatterND", "Slice", "Split", "Squeeze", "Tile", "Transpose", "Unsqueeze",
 }  # fmt: skip
+# ONNX has them, and TensorRT-RTX 1.7 does not compile them ("could not infer output types").
+_NOT_IN_TENSORRT = {("ConvTranspose", "BF16")}
 # What an output's type is, when an attribute says so and not an input.
 _TYPED_BY = {"Cast": "to", "ConstantOfShape": "value"}
 _STANDARD = ("", "ai.onnx")
@@ -130,6 +132,8 @@ def _harm(node: Node, unfit: Mapping[str, str]) -> str | None:
 def _impossible(model: Model, node: Node, known: Mapping[str, int], low: LowType) -> str | None:
     if any(attribute.HasField("g") or attribute.graphs for attribute in node.attribute):
         return "holds a graph of its own"
+    if (node.op_type, low.name) in _NOT_IN_TENSORRT:
+        return f"no {node.op_type} in {low.name} in TensorRT"
     roles = _roles(node, opset(model))
     if roles is None:
         return f"an operator of {node.domain or 'ONNX'} that is not described"

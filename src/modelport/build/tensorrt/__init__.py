@@ -12,7 +12,7 @@ TensorRT-RTX comes from PyPI and compiles without a GPU, so it can say whether a
 TensorRT. Its engines are not plans: Triton's ``tensorrt`` backend does not load them.
 """
 
-from modelport.build.tensorrt.checking import Verdict, check
+from modelport.build.tensorrt.checking import Verdict, check, lengths
 from modelport.build.tensorrt.engine import Engine, EngineOptions, compile  # noqa: A004
 from modelport.build.tensorrt.gpu import Gpu, gpu
 from modelport.build.tensorrt.library import Library, library
@@ -28,6 +28,7 @@ __all__ = [
     "check",
     "compile",
     "gpu",
+    "lengths",
     "library",
     "profile_of",
 ]

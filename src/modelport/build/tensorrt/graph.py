@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-_UINT8 = 2  # TensorProto.UINT8
 # They move elements, whatever their type; the first input is what they move.
 _MOVES = {"Flatten", "Identity", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze"}
 # Standard operators that compute on integers with ranges found on the way, and those that a
@@ -35,19 +35,56 @@ def foreign(path: Path) -> list[str]:
 def readable(path: Path) -> bytes | None:
     """Give the graph as TensorRT wants it; ``None`` where that is the file itself.
 
-    TensorRT takes an input of UINT8 only when a cast comes first (``DataType.UINT8`` in its
-    documentation). Where a graph moves the bytes about before it casts them, which costs a CPU
-    less, the cast trades places with the moves: the numbers are the same.
+    The numbers stay the same. TensorRT takes
+
+    - an input of UINT8 only when a cast comes first. Where a graph moves the bytes about before
+      it casts them, which costs a CPU less, the cast trades places with the moves.
+    - no quantized biases, which ONNX Runtime's kernels want in INT32: they become floats.
     """
     import onnx
 
     model = onnx.load(str(path), load_external_data=False)
-    changed = [
-        _cast_first(model.graph, tensor.name)
+    images = [
+        tensor.name
         for tensor in model.graph.input
-        if tensor.type.tensor_type.elem_type == _UINT8
+        if tensor.type.tensor_type.elem_type == onnx.TensorProto.UINT8
     ]
+    changed = [_cast_first(model.graph, name) for name in images]
+    changed.append(_float_biases(model.graph))
     return model.SerializeToString() if any(changed) else None
+
+
+def _float_biases(graph: Any) -> bool:
+    from onnx import numpy_helper
+
+    held = {tensor.name: tensor for tensor in graph.initializer}
+    kept = []
+    for node in graph.node:
+        parts = [held[name] for name in node.input if name in held]
+        if len(parts) < len(node.input) or not _is_bias(node, parts):
+            kept.append(node)
+            continue
+        # Both are scalars, or as long as the bias is; zero points of INT32 must be zero.
+        values, scale = (numpy_helper.to_array(part) for part in parts[:2])
+        floats = values.astype(scale.dtype) * scale
+        graph.initializer.append(numpy_helper.from_array(floats, node.output[0]))
+    changed = len(kept) < len(graph.node)
+    if changed:
+        _replace(graph.node, kept)
+    return changed
+
+
+def _is_bias(node: Any, parts: list[Any]) -> bool:
+    from onnx import TensorProto
+
+    dequantizes = node.op_type == "DequantizeLinear"
+    return dequantizes and parts[0].data_type == TensorProto.INT32 and not parts[0].external_data
+
+
+def _replace(repeated: Any, messages: Iterable[Any]) -> None:
+    copies = [type(message).FromString(message.SerializeToString()) for message in messages]
+    del repeated[:]
+    repeated.extend(copies)
 
 
 def _cast_first(graph: Any, name: str) -> bool:
@@ -67,9 +104,7 @@ def _cast_first(graph: Any, name: str) -> bool:
     first.attribute.extend(cast.attribute)
     moves[0].input[0] = first.output[0]
     moves[-1].output[0] = cast.output[0]
-    copies = [type(node).FromString(node.SerializeToString()) for node in (first, *nodes)]
-    del graph.node[:]
-    graph.node.extend(copies)
+    _replace(graph.node, (first, *nodes))
     # The types noted for what is moved are no longer right.
     del graph.value_info[:]
     return True
