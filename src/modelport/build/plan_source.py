@@ -18,9 +18,13 @@ from modelport.repository.samples import FILE_NAME as SAMPLES
 from modelport.repository.samples import Samples
 from modelport.spec.model import Model
 from modelport.spec.parts import Tolerance
+from modelport.spec.precision import FULL
 
 # Precisions that follow from the FP32 graph itself; others are versions of their own.
 CONVERTED = ("fp16", "bf16")
+_FROM_FLOATS = (FULL, *CONVERTED)
+# Precisions whose graphs compute in FP32.
+_FLOATS = (FULL, "pruned")
 # What 16 and 8 bits, and TF32 in place of FP32, may cost of the largest value of the answers.
 _COST = {"fp32": 2e-3, "pruned": 2e-3, "fp16": 1e-2, "bf16": 5e-2, "int8": 5e-2}
 
@@ -141,10 +145,7 @@ def find(
         raise _no_onnx(repository, folder, version)
     manifest = folder.manifest(version)
     options = _options(manifest, wish)
-    compiled = version
-    if options.of not in ("fp32", *CONVERTED) and manifest.precision != options.of:
-        compiled = _variant(folder, version, options.of)
-    source = PlanSource(folder, version, compiled, options)
+    source = PlanSource(folder, version, _compiled(folder, version, options.of), options)
     _ = source.profile  # raises for a dimension that nobody gave a range of
     return source
 
@@ -164,25 +165,36 @@ def _version(folder: ModelFolder, version: int | None) -> int:
 
 def _options(manifest: Manifest, wish: Mapping[str, object]) -> EngineEntry:
     declared = (manifest.engine or EngineEntry()).model_dump()
-    if declared["of"] in CONVERTED and manifest.precision not in ("fp32", "pruned"):
-        declared["of"] = manifest.precision  # its graph says already how it computes
     lengths = wish.get("lengths")
     if isinstance(lengths, dict):
         wish = {**wish, "lengths": {**declared["lengths"], **lengths}}
     return EngineEntry.model_validate({**declared, **wish})
 
 
-def _variant(folder: ModelFolder, version: int, precision: str) -> int:
-    """Find the newest version of a precision that comes from a version."""
+def _compiled(folder: ModelFolder, version: int, precision: str) -> int:
+    """Find the version whose graph gives a plan of a precision for a version.
+
+    Raises:
+        RepositoryError: there is none.
+    """
+    manifest = folder.manifest(version)
+    if manifest.precision == precision:
+        return version
+    root = manifest.derived_from or version
+    if precision in _FROM_FLOATS:
+        # A graph that was quantized for CPUs is none to convert; what it comes from is.
+        floats = version if manifest.precision in _FLOATS else root
+        if folder.is_proven(floats):
+            return floats
     for number in reversed(folder.proven_versions()):
-        manifest = folder.manifest(number)
-        if (manifest.derived_from, manifest.precision) == (version, precision):
+        found = folder.manifest(number)
+        if (found.derived_from, found.precision) == (root, precision):
             return number
     raise RepositoryError(
         f"{folder.path}: version {version} has no {precision} version beside it",
         cause=f"a plan of {precision} is compiled from the graph of such a version",
-        next_step=f"name {precision!r} in `variants` of the builder and build with --choose, or"
-        f" modelport plan {folder.name} --of fp16",
+        next_step=f"modelport build {folder.name} --choose {precision}, or modelport plan"
+        f" {folder.name} --of fp16",
         model=folder.name,
         version=version,
     )

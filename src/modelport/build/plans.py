@@ -69,7 +69,7 @@ class Workshop:
     @classmethod
     def here(cls, image: str | None = None) -> Workshop:
         """Describe this machine."""
-        return cls(gpus.first(), image=image or image_here())
+        return cls(gpus.gpu(), image=image or image_here())
 
 
 def _library() -> tuple[str, str]:

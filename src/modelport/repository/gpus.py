@@ -1,23 +1,22 @@
-"""The GPU that models run on, as the driver describes it."""
+"""The GPU of this machine, asked of NVIDIA's driver."""
 
 from __future__ import annotations
 
 import ctypes
 from dataclasses import dataclass
 
-_DRIVER = "libcuda.so.1"
-# CUdevice_attribute: COMPUTE_CAPABILITY_MAJOR and _MINOR.
+# CUdevice_attribute of cuda.h.
 _MAJOR, _MINOR = 75, 76
 _NAME_BYTES = 256
 
 
 @dataclass(frozen=True)
 class Gpu:
-    """A GPU.
+    """A GPU as plans are told apart by it.
 
-    Attributes:
-        name: such as ``NVIDIA H100 80GB HBM3``.
-        compute_capability: such as ``9.0``.
+    Args:
+        name: such as ``NVIDIA L4``.
+        compute_capability: such as ``8.9``; a plan runs on GPUs of the same one.
     """
 
     name: str
@@ -25,26 +24,34 @@ class Gpu:
 
     @property
     def architecture(self) -> str:
-        """As NVIDIA's compilers call its compute capability: ``sm_90``."""
+        """As NVIDIA's compilers call its compute capability: ``sm_89``."""
         return "sm_" + self.compute_capability.replace(".", "")
 
 
-def first(driver: str = _DRIVER) -> Gpu | None:
-    """Describe the first GPU that CUDA shows this process; None where there is none.
+def gpu(ordinal: int = 0) -> Gpu | None:
+    """Name a GPU of this machine; ``None`` where there is no driver or no such GPU.
 
-    Source: the CUDA driver API, which every machine with the driver has (``libcuda.so.1``).
+    ``CUDA_VISIBLE_DEVICES`` is heeded, by the driver itself.
+
+    Args:
+        ordinal: the number of the GPU among those that are visible.
     """
     try:
-        cuda = ctypes.CDLL(driver)
+        driver = ctypes.CDLL("libcuda.so.1")
     except OSError:
         return None
-    device, major, minor = ctypes.c_int(), ctypes.c_int(), ctypes.c_int()
+    count, device = ctypes.c_int(), ctypes.c_int()
+    if driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count)):
+        return None
+    if ordinal >= count.value or driver.cuDeviceGet(ctypes.byref(device), ordinal):
+        return None
     name = ctypes.create_string_buffer(_NAME_BYTES)
-    failed = (
-        cuda.cuInit(0)
-        or cuda.cuDeviceGet(ctypes.byref(device), 0)
-        or cuda.cuDeviceGetName(name, _NAME_BYTES, device)
-        or cuda.cuDeviceGetAttribute(ctypes.byref(major), _MAJOR, device)
-        or cuda.cuDeviceGetAttribute(ctypes.byref(minor), _MINOR, device)
-    )
-    return None if failed else Gpu(name.value.decode(), f"{major.value}.{minor.value}")
+    if driver.cuDeviceGetName(name, _NAME_BYTES, device):
+        return None
+    numbers = []
+    for attribute in (_MAJOR, _MINOR):
+        value = ctypes.c_int()
+        if driver.cuDeviceGetAttribute(ctypes.byref(value), attribute, device):
+            return None
+        numbers.append(str(value.value))
+    return Gpu(name.value.decode(errors="replace"), ".".join(numbers))

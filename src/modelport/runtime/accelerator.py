@@ -28,7 +28,7 @@ def detect(toolchain: Toolchain | None = None) -> Place:
     Args:
         toolchain: which tritonserver; None for the one that is found or fetched.
     """
-    gpu = gpus.first()
+    gpu = gpus.gpu()
     # Without a GPU no plan runs, whatever library is there.
     return Place(gpu, tensorrt_of(toolchain or toolchains.ensure())) if gpu else Place()
 

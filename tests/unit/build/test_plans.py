@@ -111,9 +111,8 @@ def test_a_plan_of_int8_needs_an_int8_version(folder: ModelFolder, repository: R
     manifest.write(folder.version_dir(2))
     source = found(repository, 1, of="int8")
     assert (source.version, source.compiled) == (1, 2)
-    # Its own plan is of its own graph, whatever is usual.
-    own = found(repository, 2)
-    assert (own.version, own.compiled, own.options.of) == (2, 2, "int8")
+    # What stands in for the INT8 version itself is of its graph, or of that in floating point.
+    assert [found(repository, 2, of=of).compiled for of in ("int8", "fp16")] == [2, 1]
 
 
 def test_a_plan_of_a_plan_is_one_of_what_that_comes_from(

@@ -28,7 +28,7 @@ class Machine:
     def detect(cls) -> Machine:
         """Count the cores that this process may use and the GPUs that CUDA would show it."""
         cores, visible = len(os.sched_getaffinity(0)), _visible_gpus()
-        gpu = gpus.first() if visible else None
+        gpu = gpus.gpu() if visible else None
         return cls(cores=cores, gpus=visible, tensorrt=_tensorrt(), gpu=gpu)
 
 
