@@ -21,6 +21,7 @@ from modelport.repository.layout import CONFIG, ModelFolder, Repository
 from modelport.repository.manifest import (
     BuilderEntry,
     DataEntry,
+    EngineEntry,
     FileEntry,
     JudgementEntry,
     LatencyEntry,
@@ -34,8 +35,8 @@ from modelport.repository.publish import Move
 from modelport.repository.samples import FILE_NAME as SAMPLES
 from modelport.repository.samples import Case, Samples
 from modelport.spec.config import ModelConfig
-from modelport.spec.model import Model, SklearnModel, label_file
-from modelport.spec.precision import FULL, PLAN
+from modelport.spec.model import Model, SklearnModel, TorchModel, label_file
+from modelport.spec.precision import FULL, PLAN, Plan
 from modelport.verify.parity import Parity
 
 # Single requests with a title always stay in the version; of the others only some.
@@ -126,7 +127,8 @@ class Candidate:
         """Give the newest version if it is this candidate, with its files as they were.
 
         Older versions do not count: by Triton's default policy the newest serves, so
-        going back to an earlier state publishes it again.
+        going back to an earlier state publishes it again. Plans do not count either: they are
+        compiled from what a build leaves.
         """
         folder = repository.folder(self.model.name)
         newest = newest_graph(folder)
@@ -250,6 +252,7 @@ class Candidate:
             precision=self.precision,
             derived_from=self.derived_from,
             judgement=self.judgement,
+            engine=_wanted_engine(self.model),
             files=[
                 FileEntry.of(version_dir / name, version_dir)
                 for name in sorted({*self.files, *self.beside, CONFIG, ENVIRONMENT, SAMPLES})
@@ -302,6 +305,13 @@ def config_of(model: Model, repository: Repository, *, keep_edits: bool) -> Mode
     if keep_edits and path.is_file() and edits.hand_edited(path):
         return dataclasses.replace(pbtxt.read(path), version_policy=None)
     return model.config()
+
+
+def _wanted_engine(model: Model) -> EngineEntry | None:
+    """Write down the plan that a builder declares, for machines that have the repository alone."""
+    variants = model.variants if isinstance(model, TorchModel) else ()
+    plan = next((variant for variant in variants if isinstance(variant, Plan)), None)
+    return EngineEntry.declared(plan) if plan else None
 
 
 def _entry(parity: Parity | None, model: Model) -> ParityEntry | None:

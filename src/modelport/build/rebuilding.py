@@ -187,6 +187,13 @@ def _then(folder: ModelFolder, whole: Manifest) -> int:
 def _builder(builders: Path, manifest: Manifest) -> Path:
     """Find the builder file by the name that the manifest knows."""
     name = Path(manifest.builder.path).name
+    if manifest.plan is not None:
+        raise BuilderError(
+            f"{manifest.model} version {manifest.version} is a TensorRT plan, compiled from version"
+            f" {manifest.derived_from}",
+            next_step=f"modelport rebuild {manifest.model} {manifest.derived_from}",
+            model=manifest.model,
+        )
     if name == CONFIG:
         raise BuilderError(
             f"{manifest.model} version {manifest.version} was published from a model folder, as it"

@@ -27,6 +27,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "build": ("modelport.cli.build", "Train, export, prove and publish models.", "build"),
     "import": ("modelport.cli.import_onnx", "Publish an ONNX file as a model.", "build"),
     "publish": ("modelport.cli.publish", "Prove and publish Triton model folders.", "build"),
+    "plan": ("modelport.cli.plan", "Compile TensorRT plans for this machine's GPU.", "serve"),
     "models": ("modelport.cli.models", "List models, versions and what was proven.", "serve"),
     "pareto": ("modelport.cli.pareto", "Draw what a model's variants lose and cost.", "build"),
     "card": ("modelport.cli.card", "Show what is known of a model, and how well.", "serve"),

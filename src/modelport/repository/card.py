@@ -107,9 +107,12 @@ class Card:
             "built": f"{model.created:%Y-%m-%d %H:%M} UTC",
             "kind": f"{model.kind} of {', '.join(model.runs)}" if model.runs else model.kind,
             "precision": ", ".join(sorted({m.precision for m in self.models})),
+            "comes from": _ancestry(model),
             "size": megabytes(self.size_bytes),
         }
-        listed = "\n".join(f"- {name}: {value}" for name, value in facts.items())
+        listed = "\n".join(
+            f"- {name}: {value}" for name, value in facts.items() if value is not None
+        )
         return "\n\n".join(filter(None, (f"# {model.model}", model.doc, listed)))
 
     def _tensors(self) -> str:
@@ -289,6 +292,15 @@ def _parity_rows(model: Manifest) -> Iterator[tuple[object, ...]]:
         if entry is not None:
             worst = f"{entry.worst_absolute:.2g}"
             yield model.model, where, entry.reference, entry.requests, worst, tolerance
+
+
+def _ancestry(model: Manifest) -> str | None:
+    """Say which version a variant comes from, and what a plan runs on."""
+    if model.derived_from is None:
+        return None
+    plan = model.plan
+    gpu = f", for TensorRT {plan.tensorrt} on {plan.gpu}" if plan else ""
+    return f"version {model.derived_from}{gpu}"
 
 
 def _shape(dims: Sequence[object]) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -23,6 +23,7 @@ from pydantic import (
 from modelport.errors import IntegrityError
 from modelport.repository import digests
 from modelport.spec.model import Kind
+from modelport.spec.precision import Plan
 
 FILE_NAME = "manifest.json"
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
@@ -173,6 +174,51 @@ class Proof(_Part):
     server: str
 
 
+class EngineEntry(_Part):
+    """How a TensorRT engine is compiled: what ``spec.Plan`` declares, for machines without it."""
+
+    of: str = "fp16"
+    batch: Annotated[int, Field(ge=1)] = 8
+    lengths: dict[str, list[tuple[int, int, int]]] = Field(default_factory=dict)
+    workspace_mib: Annotated[int, Field(ge=1)] = 1024
+    version_compatible: bool = False
+    hardware_compatible: bool = False
+
+    @classmethod
+    def declared(cls, plan: Plan) -> EngineEntry:
+        """Write down what a builder declares."""
+        lengths = {name: [*ranges] for name, ranges in plan.lengths.items()}
+        return cls(**{**_fields(plan), "lengths": lengths})
+
+    @property
+    def plan(self) -> Plan:
+        """The declaration that this was written down from."""
+        return Plan(**{name: getattr(self, name) for name in _fields(Plan())})
+
+
+def _fields(plan: Plan) -> dict[str, Any]:
+    return {name: value for name, value in vars(plan).items() if name in EngineEntry.model_fields}
+
+
+class PlanEntry(_Part):
+    """A TensorRT engine: what it needs to run, and what it was compiled from.
+
+    ``onnx_sha256`` is that of the version that it stands in for, ``graph_sha256`` that of the
+    graph that TensorRT saw: the same, but for the precision.
+    """
+
+    library: str
+    tensorrt: str
+    compute_capability: Annotated[str, StringConstraints(pattern=r"^\d+\.\d+$")]
+    gpu: str
+    image: str | None = None
+    onnx_sha256: Sha256
+    graph_sha256: Sha256
+    options: EngineEntry
+    # Smallest, commonest and largest shape of each input.
+    profile: dict[str, tuple[list[int], list[int], list[int]]]
+
+
 class Manifest(_Part):
     """The whole of ``manifest.json``."""
 
@@ -199,6 +245,9 @@ class Manifest(_Part):
     precision: str = "fp32"
     derived_from: int | None = None
     judgement: JudgementEntry | None = None
+    # What the builder wants a TensorRT engine of this version to be like.
+    engine: EngineEntry | None = None
+    plan: PlanEntry | None = None
     files: list[FileEntry]
     signature: str | None = None
 

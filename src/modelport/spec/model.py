@@ -46,7 +46,8 @@ from modelport.spec.parts import (
 )
 from modelport.spec.precision import Budget, NamedVariant
 
-Kind: TypeAlias = Literal["onnx", "python", "ensemble"]
+# What lies in the version folders; a plan is an ONNX model that TensorRT compiled for one GPU.
+Kind: TypeAlias = Literal["onnx", "python", "ensemble", "plan"]
 # One answer to each request; one to each request of a sequence; several to one request.
 Delivery: TypeAlias = Literal["single", "sequence", "stream"]
 # Triton takes the folder's name for the model's name, so it must be a plain file name.

@@ -14,9 +14,9 @@ TensorRT. Its engines are not plans: Triton's ``tensorrt`` backend does not load
 
 from modelport.build.tensorrt.checking import Verdict, check, lengths
 from modelport.build.tensorrt.engine import Engine, EngineOptions, compile  # noqa: A004
-from modelport.build.tensorrt.gpu import Gpu, gpu
 from modelport.build.tensorrt.library import Library, library
 from modelport.build.tensorrt.profile import Shapes, profile_of
+from modelport.repository.gpus import Gpu, gpu
 
 __all__ = [
     "Engine",

@@ -22,6 +22,11 @@ class Gpu:
     name: str
     compute_capability: str
 
+    @property
+    def architecture(self) -> str:
+        """As NVIDIA's compilers call its compute capability: ``sm_89``."""
+        return "sm_" + self.compute_capability.replace(".", "")
+
 
 def gpu(ordinal: int = 0) -> Gpu | None:
     """Name a GPU of this machine; ``None`` where there is no driver or no such GPU.
