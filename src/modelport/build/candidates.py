@@ -15,7 +15,7 @@ import numpy as np
 from modelport.build import provenance
 from modelport.build.model_files import CODE
 from modelport.errors import ConfigError, IntegrityError
-from modelport.repository import digests, edits, pbtxt
+from modelport.repository import digests, edits, pbtxt, plans
 from modelport.repository.build_environment import FILE_NAME as ENVIRONMENT
 from modelport.repository.layout import CONFIG, ModelFolder, Repository
 from modelport.repository.manifest import (
@@ -36,7 +36,7 @@ from modelport.repository.samples import FILE_NAME as SAMPLES
 from modelport.repository.samples import Case, Samples
 from modelport.spec.config import ModelConfig
 from modelport.spec.model import Model, SklearnModel, TorchModel, label_file
-from modelport.spec.precision import FULL, PLAN, Plan
+from modelport.spec.precision import FULL, Plan
 from modelport.verify.parity import Parity
 
 # Single requests with a title always stay in the version; of the others only some.
@@ -279,15 +279,8 @@ class Candidate:
 
 def newest_graph(folder: ModelFolder) -> int | None:
     """Give the newest version, unless it was never proven; TensorRT plans stand beside it."""
-    proven = folder.proven_versions() if folder.path.is_dir() else []
-    for version in reversed(folder.versions() if folder.path.is_dir() else []):
-        if version not in proven:
-            return None
-        with suppress(IntegrityError):
-            if folder.manifest(version).precision == PLAN:
-                continue
-        return version
-    return None
+    versions = plans.others(folder) if folder.path.is_dir() else []
+    return versions[-1] if versions and versions[-1] in folder.proven_versions() else None
 
 
 def labels_of(model: Model) -> dict[str, bytes]:

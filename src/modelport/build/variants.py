@@ -1,7 +1,7 @@
 """Variants of a trained network: made, measured in this process, and what they lose.
 
 A variant is one ONNX file made from that of the network. Its figures are those of the file, run
-by ONNX Runtime, and so are those of ``fp32`` beside it: what differs is the variant alone.
+by ONNX Runtime; a pruned one is a torch network of its own, and measured as such.
 """
 
 from __future__ import annotations
@@ -15,14 +15,15 @@ from typing import Any
 import torch
 from torch import nn
 
-from modelport.build import making, provenance, steps
+from modelport.build import half, making, provenance, steps
 from modelport.build.network import NetworkBuild
+from modelport.build.pruned import PrunedBuild
 from modelport.build.steps import Done, Report
 from modelport.errors import BuilderError
 from modelport.repository import digests
 from modelport.repository.manifest import Metrics
 from modelport.repository.samples import Samples
-from modelport.spec.precision import COSINE, FULL, Budget, Variant
+from modelport.spec.precision import COSINE, FULL, Budget, Pruned, Variant
 from modelport.verify import closeness, in_process
 from modelport.verify.closeness import Closeness
 
@@ -59,7 +60,7 @@ class VariantBuild:
         """The ONNX file; raises :class:`~modelport.errors.BuildError` if it cannot be made."""
         if self.variant is None:
             return self.network.onnx_file
-        return making.make(self.network, self.variant).folder / "model.onnx"
+        return making.make(self.network, self.variant, self.cases).folder / "model.onnx"
 
     @cached_property
     def sha256(self) -> str:
@@ -70,8 +71,10 @@ class VariantBuild:
     def figures(self) -> Mapping[str, float]:
         """Figures on the test split; empty for a network without data."""
         model, builder = self.network.model, self.network.builder
-        if model.data is None:
+        if self.network.metrics is None:
             return {}
+        if self.variant is None:
+            return self.network.metrics.values
         inputs = {
             "onnx": self.sha256,
             "data": [file.entry.sha256 for file in self.network.fetched],
@@ -113,6 +116,8 @@ class VariantBuild:
     def _budgets_broken(self, full: VariantBuild) -> list[str]:
         broken = []
         for budget in budgets(self.network):
+            if budget.metric == COSINE and isinstance(self.variant, Pruned):
+                continue  # it was trained further, and has answers of its own
             before, after = full.figure(budget.metric), self.figure(budget.metric)
             if not budget.holds(before, after):
                 beside = "" if budget.metric == COSINE else f" and {before:.5g} in fp32"
@@ -144,8 +149,11 @@ class VariantBuild:
         )
 
     def _measure(self) -> Mapping[str, object]:
-        graph = Graph(self._session, self.network.model.max_batch_size)
-        return {"values": dict(self.network.measured(graph))}
+        if isinstance(self.variant, Pruned):
+            network = PrunedBuild(self.network, self.variant).trained_network
+        else:
+            network = Graph(self._session, self.network.model.max_batch_size)
+        return {"values": dict(self.network.measured(network))}
 
     def _closeness(self) -> Closeness:
         cases = Samples.read(self.cases.folder / "samples.json").cases
@@ -157,7 +165,7 @@ class VariantBuild:
 
     @property
     def _session(self) -> Any:
-        return in_process.session(self.onnx_file, optimized=self.served_on_cpu)
+        return (in_process if self.served_on_cpu else half).session(self.onnx_file)
 
     def _shown(self, values: Mapping[str, float]) -> str:
         names = dict.fromkeys(budget.metric for budget in budgets(self.network))

@@ -66,9 +66,10 @@ def look(repository: Repository, *, keep: int | None = None) -> Found:
             for model, switched in entry.changes.items():
                 _add(kept, model, switched.before, "what a roll back would bring")
         seen |= entry.changes.keys()
-    for folder in repository.models():
-        _keep_with_plans(folder, kept)
     _keep_parts(repository, kept)
+    for folder in repository.models():
+        _keep_ancestors(folder, kept)
+        _keep_with_plans(folder, kept)
     removable = [
         Removable(folder.name, version, _size_bytes(folder.version_dir(version)))
         for folder in repository.models()
@@ -112,6 +113,19 @@ def _keep_of(folder: ModelFolder, settings: Settings, newest: int, kept: Reasons
     _add(kept, folder.name, settings.pinned(folder.name), "pinned in modelport.toml")
     versions = [v for v in plans.others(folder) if folder.is_proven(v)]
     _add(kept, folder.name, versions[-newest:] if newest else (), f"one of the {newest} newest")
+
+
+def _keep_ancestors(folder: ModelFolder, kept: Reasons) -> None:
+    """Keep what a kept variant was derived from: a build tells by it that the network is the same.
+
+    Plans have a rule of their own.
+    """
+    for version in [v for v in folder.proven_versions() if (folder.name, v) in kept]:
+        with suppress(IntegrityError):
+            manifest = folder.manifest(version)
+            if manifest.derived_from and manifest.plan is None:
+                reason = f"what version {version} in {manifest.precision} was derived from"
+                _add(kept, folder.name, [manifest.derived_from], reason)
 
 
 def _keep_with_plans(folder: ModelFolder, kept: Reasons) -> None:

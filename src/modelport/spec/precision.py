@@ -140,7 +140,8 @@ class Pruned(Variant):
     arXiv:2301.12900); ``keep`` names modules of the torch network here.
 
     Args:
-        share: of the channels of each layer that are removed.
+        share: of the channels of each layer that are removed; the number that stays is a
+            multiple of 8, in which CPUs compute.
         epochs: of training afterwards.
         learning_rate: of it; that of the training by default, divided by 4.
     """
@@ -200,7 +201,8 @@ class Budget:
 
     Args:
         metric: a figure of the model's evaluation, or ``cosine``: the least cosine between an
-            output of the variant and of the torch network, over the items of the proof.
+            output of the variant and of the torch network, over the items of the proof. A pruned
+            network is trained further, so no cosine bounds it.
         drop: how far it may fall below that of FP32, in the figure's own unit.
         rise: how far it may rise above, for a figure of which less is better.
         at_least: a bound of its own, whatever FP32 has.

@@ -14,13 +14,8 @@ from modelport.spec.parts import Tolerance
 from modelport.verify.parity import Arrays, Parity, compare
 
 
-def session(onnx_file: Path, *, optimized: bool = True) -> Any:
+def session(onnx_file: Path) -> Any:
     """Open an ``onnxruntime.InferenceSession`` on the CPU, quiet, on one thread.
-
-    Args:
-        onnx_file: the graph.
-        optimized: let ONNX Runtime rewrite it first, which is not safe for graphs of 16-bit
-            floats on a CPU.
 
     Raises:
         ExportError: ONNX Runtime does not take the file.
@@ -30,8 +25,6 @@ def session(onnx_file: Path, *, optimized: bool = True) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
-    if not optimized:
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
         return onnxruntime.InferenceSession(
             str(onnx_file), options, providers=["CPUExecutionProvider"]

@@ -21,7 +21,9 @@ def network(**fields: object) -> spec.TorchModel:
 
 
 def test_a_word_stands_for_a_variant_as_most_want_it() -> None:
-    declared = network(data=object, variants=("int8", spec.Pruned(share=0.5)))
+    declared = network(
+        data=object, training=spec.Training(), variants=("int8", spec.Pruned(share=0.5))
+    )
     assert declared.variants == (spec.Int8(), spec.Pruned(share=0.5))
     assert [variant.name for variant in declared.variants] == ["int8", "pruned"]
 
@@ -31,7 +33,8 @@ def test_a_word_stands_for_a_variant_as_most_want_it() -> None:
     [
         (("int9",), "no variant 'int9'; there are int8, int8-dynamic"),
         (("fp16", spec.Fp16(keep=("Softmax",))), "variants named more than once: fp16"),
-        (("int8",), "int8 and pruned need `data`"),
+        (("int8",), "int8 needs `data`"),
+        (("pruned",), "pruned needs `training`"),
     ],
 )
 def test_what_cannot_be_made_is_refused(variants: object, said: str) -> None:
