@@ -81,7 +81,7 @@ def figure(model: str, judgement: JudgementEntry) -> Figure:
 
 def _panel(axes: Axes, judgement: JudgementEntry, name: str | None, cost: Cost, label: str) -> None:
     shown = [(one, c) for one in judgement.variants if (c := cost(one)) is not None]
-    for one, x in shown:
+    for place, (one, x) in enumerate(shown):
         y = _value(one, name)
         colour = _GREY if one.within_budget else _RED
         colour = _BLUE if one.precision == judgement.chosen else colour
@@ -94,14 +94,15 @@ def _panel(axes: Axes, judgement: JudgementEntry, name: str | None, cost: Cost, 
         )  # fmt: skip
         note = "" if one.within_budget else " (over budget)"
         axes.annotate(
-            one.precision + note, (x, y), xytext=(8, 6), textcoords="offset points",
-            color=colour, fontsize=9,
+            # Above and below in turn, so that names of neighbours stay apart.
+            one.precision + note, (x, y), xytext=(9, 8 if place % 2 else -16),
+            textcoords="offset points", color=colour, fontsize=9,
         )  # fmt: skip
     line = frontier([(x, _value(one, name)) for one, x in shown if one.within_budget])
     axes.plot(*zip(*line, strict=True), color=_BLUE, linewidth=1, linestyle="--", zorder=0)
     axes.set_xlabel(label)
-    axes.set_xlim(left=0)
-    axes.margins(x=0.25, y=0.2)
+    axes.set_xlim(0, 1.3 * max((x for _, x in shown), default=1))
+    axes.margins(y=0.2)
     axes.spines[["top", "right"]].set_visible(False)
 
 
