@@ -27,8 +27,15 @@ cards: environment ## write a card of every built model, and a table of all (DIR
 memory: environment ## what the server and each built model take in memory
 	@exec $(BIN)/python perf/memory.py $(ARGS)
 
+# The zoo has the machine to itself: a server that answers ten thousand sequences at once does
+# not take others beside it. All other tests wait more than they compute, so two share them.
 test: lint types ## lint, check types, run all tests (ARGS="-m 'not slow' tests/unit")
+ifdef ARGS
 	@exec $(BIN)/pytest $(ARGS)
+else
+	@$(BIN)/pytest tests/server/zoo
+	@exec $(BIN)/pytest --ignore tests/server/zoo --numprocesses 2 --dist loadfile --no-loadscope-reorder
+endif
 
 lint: environment ## check style and formatting
 	@$(BIN)/ruff check

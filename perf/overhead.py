@@ -55,7 +55,6 @@ MOST_CALLS = 500
 CROWD = 8
 # tritonclient's HTTP client cannot be shared between threads (gevent).
 SHARED = {"modelport gRPC", "modelport HTTP", "tritonclient gRPC"}
-_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass
@@ -189,25 +188,11 @@ def all_ways(endpoints: Endpoints, bare: Call, checked: Checked) -> Iterator[lis
 # --- measuring ------------------------------------------------------------------
 
 
-def server_cpu_s(server: Server) -> float:
-    """User and system time so far of tritonserver and its stubs (one process group)."""
-    return sum(_cpu_s(p.pid) for p in proc.processes() if p.group == server.pid)
-
-
-def _cpu_s(pid: int) -> float:
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
-    except (FileNotFoundError, ProcessLookupError):  # it ended meanwhile
-        return 0.0
-    fields = text.rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS  # utime, stime: proc_pid_stat(5)
-
-
 def one_round(way: Way, server: Server, checked: Checked, calls: int) -> None:
     """Ask one after the other and note the round's figures; answers are compared afterwards."""
     replies: list[tuple[Case, Arrays]] = []
     latencies_ms: list[float] = []
-    server_before, client_before = server_cpu_s(server), time.process_time()
+    server_before, client_before = proc.cpu_s(server.pid), time.process_time()
     for index in range(calls):
         case = checked.cases[index % len(checked.cases)]
         begin = time.perf_counter()
@@ -215,7 +200,7 @@ def one_round(way: Way, server: Server, checked: Checked, calls: int) -> None:
         latencies_ms.append((time.perf_counter() - begin) * 1e3)
         replies.append((case, reply))
     client_s = time.process_time() - client_before
-    server_s = 0.0 if way.bare else server_cpu_s(server) - server_before
+    server_s = 0.0 if way.bare else proc.cpu_s(server.pid) - server_before
     way.latency_ms.append(statistics.median(latencies_ms))
     way.client_us.append(client_s / calls * 1e6)
     way.server_us.append(server_s / calls * 1e6)

@@ -9,8 +9,9 @@ the ``modelport`` command ends with::
     │   ├── BuilderError             11   mend the builder file
     │   ├── DataError                12   mend or fetch the data source
     │   ├── ExportError              13   the network cannot become ONNX
-    │   └── GateError                14   the model is not good enough
-    │       └── ParityError          15   the answers differ from the reference
+    │   ├── GateError                14   the model is not good enough
+    │   │   └── ParityError          15   the answers differ from the reference
+    │   └── AcceleratorError         16   run it on a machine with a GPU and TensorRT
     ├── RepositoryError              20
     │   ├── ConfigError              21   mend config.pbtxt
     │   ├── IntegrityError           22   a published file is not what was proven
@@ -127,6 +128,12 @@ class ParityError(GateError):
     """Answers differ from the reference by more than the model's tolerance."""
 
     exit_code = 15
+
+
+class AcceleratorError(BuildError):
+    """There is no GPU or no TensorRT here; the message has the command to run where they are."""
+
+    exit_code = 16
 
 
 class RepositoryError(ModelportError):

@@ -28,6 +28,7 @@ DOCUMENTS = [
     "docs/trust.md",
     "docs/stores.md",
     "docs/ci.md",
+    "docs/plans.md",
 ]
 USUAL_PORTS = (8000, 8001, 8002)
 # A net under a command that hangs; no document needs as much.

@@ -42,7 +42,13 @@ class Workplace:
         path.write_text(textwrap.dedent(text), encoding="utf-8")
         return path
 
-    def build(self, *names: str, keep_edits: bool = False, data: Path | None = None) -> list[Built]:
+    def build(
+        self,
+        *names: str,
+        keep_edits: bool = False,
+        data: Path | None = None,
+        choose: str | None = None,
+    ) -> list[Built]:
         self.events.clear()
         return pipeline.build(
             names,
@@ -51,6 +57,7 @@ class Workplace:
             listener=self.events.append,
             keep_edits=keep_edits,
             data=data,
+            choose=choose,
         )
 
     def steps(self) -> list[str]:

@@ -41,7 +41,8 @@ FOREIGN: Mapping[str, set[str]] = {
     "errors": set(),
     "spec": {"pydantic"},
     # triton_python_backend_utils exists inside tritonserver's stubs only.
-    "serving": {"numpy", "PIL", "onnxruntime", "tokenizers", "triton_python_backend_utils"},
+    "serving": {"numpy", "PIL", "onnxruntime", "tokenizers", "tensorrt"}
+    | {"triton_python_backend_utils"},
     # Those of tritonclient come along with it; ml_dtypes is used where it is.
     "client": {"numpy", "tritonclient", "geventhttpclient", "google", "grpc", "ml_dtypes"},
     "cli": {"click", "rich", "numpy"},

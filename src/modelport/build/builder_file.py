@@ -6,32 +6,22 @@ ensemble is right only with the parts that it was proven with.
 
 from __future__ import annotations
 
-import shutil
-import time
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from modelport.build import index, loader, proof, provenance, publication, sources, steps
-from modelport.build.candidates import Candidate, config_of, labels_of
+from modelport.build import index, loader, publication
 from modelport.build.loader import Builder
-from modelport.build.model_files import CODE, onnx_files, source_file
-from modelport.build.references import References, drawn_samples
-from modelport.build.sources import Fetched
-from modelport.build.steps import Built, Done, Listener, Progress, Report
+from modelport.build.steps import Built, Listener, Progress, Report
+from modelport.build.work import Choice, Work
 from modelport.errors import BuilderError
-from modelport.repository import digests, publish
+from modelport.repository import publish
 from modelport.repository.layout import Repository
-from modelport.repository.samples import Samples
-from modelport.spec.model import Model, OnnxModel, PythonModel, SklearnModel, TorchModel
-from modelport.spec.parts import LocalFile, Sample
+from modelport.spec.model import Model, TorchModel
+from modelport.spec.precision import FULL, PLAN
 
-if TYPE_CHECKING:
-    from modelport.build.estimator import EstimatorBuild
-    from modelport.build.network import NetworkBuild
-
-# Enough single items for a proof; batches are made of them.
-_SAMPLE_ITEMS = 16
+# Steps that each version of a model takes anew.
+_ANEW = {"prove", "publish"}
 
 
 def build_file(
@@ -41,9 +31,28 @@ def build_file(
     keep_edits: bool,
     *,
     data: Path | None = None,
+    choose: str | None = None,
+    names: Collection[str] = (),
+    choices: Mapping[str, Choice] | None = None,
 ) -> list[Built]:
-    """Take every model of a builder file the whole way; see ``pipeline.build``."""
-    return build_models(loader.load(path, data=data), repository, listener, keep_edits, data=data)
+    """Take every model of a builder file the whole way; see ``pipeline.build``.
+
+    Args:
+        path: the builder file.
+        repository: where its models are published.
+        listener: hears of every step.
+        keep_edits: leave config.pbtxt files that were edited by hand as they are.
+        data: the user's own, in place of the file's first source.
+        choose: a goal, or a variant: judge the variants of networks and publish the best.
+        names: models, or stems of files, that it is chosen for; empty for all.
+        choices: precisions that are published without being judged.
+    """
+    builder = loader.load(path, data=data)
+    meant = _chosen_for(builder, names, choose) if choose else ()
+    if choose and meant:
+        listener = _each_once(listener)
+        choices = _judged(builder, repository, listener, keep_edits, meant, choose)
+    return build_models(builder, repository, listener, keep_edits, data=data, choices=choices)
 
 
 def build_models(
@@ -53,10 +62,31 @@ def build_models(
     keep_edits: bool,
     *,
     data: Path | None = None,
+    choices: Mapping[str, Choice] | None = None,
 ) -> list[Built]:
     """Take what a builder declares, from wherever it was loaded, the whole way."""
     publish.finish(repository.path)
-    work = _Work(builder, repository, listener, keep_edits)
+    derived = {name for name, one in (choices or {}).items() if one.precision != FULL}
+    made: list[Built] = []
+    if derived:
+        # A variant is derived from a version, so that one comes first.
+        work = Work(builder, repository, listener, keep_edits, _as_trained(derived))
+        candidates = {c.model.name: c for c in map(work.candidate, builder.models)}
+        if any(candidates[name].base(repository) is None for name in derived):
+            made = _publish(builder, work, repository, listener, data)
+    work = Work(builder, repository, listener, keep_edits, choices)
+    built = _publish(builder, work, repository, listener, data)
+    return [*(one for one in made if one.new), *(_with_judgement(one, choices) for one in built)]
+
+
+def _with_judgement(built: Built, choices: Mapping[str, Choice] | None) -> Built:
+    choice = (choices or {}).get(built.model)
+    return dataclasses.replace(built, judgement=choice.judgement) if choice else built
+
+
+def _publish(
+    builder: Builder, work: Work, repository: Repository, listener: Listener, data: Path | None
+) -> list[Built]:
     candidates = [work.candidate(model) for model in builder.models]
     published = {c.model.name: c.published(repository) for c in candidates}
     new = [c for c in candidates if published[c.model.name] is None]
@@ -70,198 +100,93 @@ def build_models(
     return [Built(name, version, name in fresh) for name, version in versions.items()]
 
 
+def _judged(
+    builder: Builder,
+    repository: Repository,
+    listener: Listener,
+    keep_edits: bool,
+    models: Collection[TorchModel],
+    choose: str,
+) -> dict[str, Choice]:
+    """Judge the variants of networks, and say in which precision each is to be published."""
+    from modelport.build import judgement
+
+    publish.finish(repository.path)
+    work = Work(builder, repository, listener, keep_edits, _as_trained(m.name for m in models))
+    for model in builder.models:
+        work.candidate(model)
+    found = {}
+    for model in models:
+        judged = judgement.judge(work.variants(model), choose, listener)
+        found[model.name] = Choice(judged.chosen, judged)
+    return found
+
+
+def _each_once(listener: Listener) -> Listener:
+    """Keep quiet of steps that were told of: to judge and to publish take the same first ones."""
+    told: set[tuple[str, str]] = set()
+
+    def heard(event: Report | Progress) -> None:
+        step = event.model, event.step
+        again = isinstance(event, Report) and event.step not in _ANEW and step in told
+        if not again:
+            listener(event)
+        if isinstance(event, Report):
+            told.add(step)
+
+    return heard
+
+
+def _as_trained(names: Iterable[str]) -> dict[str, Choice]:
+    return dict.fromkeys(names, Choice(FULL))
+
+
+def _chosen_for(builder: Builder, names: Collection[str], choose: str) -> list[TorchModel]:
+    """Find the networks whose variants are meant; none where no name says that there are some.
+
+    Raises:
+        BuilderError: none of those that are named declares a variant, or none the one that is
+            asked for.
+    """
+    from modelport.build.judgement import GOALS
+
+    named = {n for m in builder.models if m.name in names for n in builder.closure(m)}
+    whole = builder.path.stem in names or not named
+    meant = [
+        model
+        for model in builder.models
+        if isinstance(model, TorchModel) and (whole or model.name in named) and model.variants
+    ]
+    if not meant and not named and builder.path.stem not in names:
+        return []
+    if not meant:
+        raise BuilderError(
+            f"{builder.path}: no network of it declares variants, so there is nothing to choose",
+            next_step='add variants=("int8",) to a TorchModel; docs/precision.md says which',
+            field="variants",
+        )
+    if choose in GOALS or choose == FULL:
+        return meant
+    having = [model for model in meant if any(v.name == choose for v in model.variants)]
+    if choose == PLAN and having:
+        raise BuilderError(
+            f"{builder.path}: a TensorRT plan is built where it serves, on a GPU",
+            next_step=f"modelport plan {having[0].name}, on that machine; docs/plans.md",
+            field="variants",
+        )
+    if not having:
+        known = sorted({variant.name for model in meant for variant in model.variants})
+        raise BuilderError(
+            f"{builder.path}: no network of it declares the variant {choose!r}",
+            cause=f"declared are {', '.join(known)}",
+            next_step=f"--choose with one of these or of {', '.join(GOALS)}",
+            field="variants",
+        )
+    return having
+
+
 def _weights_unseen(model: Model) -> bool:
     """Say whether a network's weights may come from a file that nobody here knows of."""
     if not isinstance(model, TorchModel) or model.weights_of:
         return False
     return model.training is None and not model.sources
-
-
-class _Work:
-    """The steps of one builder file up to its candidates."""
-
-    def __init__(
-        self, builder: Builder, repository: Repository, listener: Listener, keep_edits: bool
-    ) -> None:
-        self._builder = builder
-        self._repository = repository
-        self._listener = listener
-        self._keep_edits = keep_edits
-        self._networks: dict[str, NetworkBuild] = {}
-        self._estimators: dict[str, EstimatorBuild] = {}
-        self._keys: dict[str, str] = {}
-        self._files_made: dict[str, Done] = {}
-        self._references = References(
-            builder,
-            network=lambda model: self._networks[model.name].network,
-            files=lambda model: self._files_made[model.name].folder,
-            estimator=lambda model: self._estimators[model.name].answer,
-        )
-        self.local_files: dict[str, str] = {}
-
-    def candidate(self, model: Model) -> Candidate:
-        """Take a model through every step that needs no server."""
-        fetched = self._fetch(model)
-        network = self._network(model, fetched)
-        if isinstance(model, PythonModel):
-            self._files_made[model.name] = self._made(model, fetched)
-        cases = self._cases(model, fetched)
-        if network is not None:
-            network.run(cases)
-        candidate = Candidate(
-            origin=self._builder.path,
-            public=self._builder.is_public(model),
-            model=model,
-            config=config_of(model, self._repository, keep_edits=self._keep_edits),
-            reference=proof.REFERENCES[type(model)],
-            cases=Samples.read(cases.folder / "samples.json"),
-            # An ONNX file says all by itself.
-            cases_digest=""
-            if model.kind == "onnx"
-            else digests.of_file(cases.folder / "samples.json"),
-            files=self._files(model, network),
-            beside=labels_of(model),
-            data=[file.entry for file in fetched],
-            parts=[self._keys[name] for name in sorted(model.runs)],
-            metrics=network.metrics if network else None,
-            in_process=network.parity_found if network else None,
-            seed=model.training.seed if isinstance(model, TorchModel) and model.training else None,
-            keep_edits=self._keep_edits,
-        )
-        self._keys[model.name] = candidate.key
-        return candidate
-
-    def _fetch(self, model: Model) -> list[Fetched]:
-        def on_fetch(words: str) -> None:
-            self._listener(Progress(model.name, "data", words, 0, len(model.sources)))
-
-        start = time.monotonic()
-        fetched = []
-        for source in model.sources:
-            file = sources.fetch(source, self._builder.path, on_fetch=on_fetch)
-            fetched.append(file)
-            if isinstance(source, LocalFile):
-                self.local_files[str(file.path)] = file.entry.sha256
-        if fetched:
-            words = ", ".join(file.path.name for file in fetched)
-            self._listener(Report(model.name, "data", words, time.monotonic() - start))
-        return fetched
-
-    def _network(self, model: Model, fetched: list[Fetched]) -> NetworkBuild | None:
-        if isinstance(model, SklearnModel):
-            return self._estimator(model, fetched)
-        if not isinstance(model, TorchModel):
-            return None
-        from modelport.build.network import NetworkBuild
-
-        whole = self._networks[model.weights_of] if model.weights_of else None
-        network = NetworkBuild(self._builder, model, fetched, self._listener, whole)
-        self._networks[model.name] = network
-        network.check_gates()
-        return network
-
-    def _estimator(self, model: SklearnModel, fetched: list[Fetched]) -> EstimatorBuild:
-        from modelport.build.estimator import EstimatorBuild
-
-        made = EstimatorBuild(self._builder, model, fetched, self._listener)  # type: ignore[arg-type]
-        self._networks[model.name] = self._estimators[model.name] = made
-        made.check_gates()
-        return made
-
-    def _made(self, model: PythonModel, fetched: list[Fetched]) -> Done:
-        """Make the files that lie beside a Python model's code."""
-        inputs = {
-            "model": model.name,
-            "builder": self._builder.fingerprint(model, "files") if model.files else "",
-            "data": [file.entry.sha256 for file in fetched] if model.files else [],
-            "library": self._builder.library if model.files else "",
-            "versions": provenance.dependencies() if model.files else {},
-        }
-
-        def work(folder: Path) -> dict[str, object]:
-            if model.files is None:
-                return {"files": []}
-            mend = "mend the function that makes the files, or the data that it reads"
-            with self._builder.blamed(model, "`files`", mend):
-                files = model.files(*(file.path for file in fetched))
-                for name, content in files.items():
-                    if isinstance(content, Path):
-                        shutil.copyfile(content, folder / name)
-                    else:
-                        (folder / name).write_bytes(content)
-            return {"files": sorted(files)}
-
-        done = steps.run("files", inputs, work)
-        if names := done.facts()["files"]:
-            took = None if done.cached else done.duration_s
-            self._listener(Report(model.name, "files", ", ".join(names), took))
-        return done
-
-    def _cases(self, model: Model, fetched: list[Fetched]) -> Done:
-        """Make the requests of the proof with their expected answers."""
-        answering = self._builder.closure(model)
-        inputs = {
-            "builder": self._builder.fingerprint(model),
-            "model": model.name,
-            "max_batch_size": model.max_batch_size,
-            "data": [file.entry.sha256 for file in fetched],
-            "trained": {n: w.trained.key for n, w in self._networks.items() if n in answering},
-            "files": {n: done.key for n, done in self._files_made.items() if n in answering},
-            "onnx": self._onnx_digests(),
-            "library": [
-                self._builder.library,
-                provenance.library("build/references.py", "verify/cases.py", "verify/asking.py"),
-            ],
-        }
-
-        def work(folder: Path) -> dict[str, object]:
-            cases = self._references.cases(model, self._samples(model, fetched))
-            Samples(tuple(cases), model.delivery).write(folder / "samples.json")
-            return {"cases": len(cases)}
-
-        return steps.run("reference", inputs, work)
-
-    def _onnx_digests(self) -> dict[str, str]:
-        models = (model for model in self._builder.models if isinstance(model, OnnxModel))
-        files = [file for m in models for file in onnx_files(self._builder, m).values()]
-        found = {str(file): digests.of_file(file) for file in files}
-        self.local_files |= found
-        return found
-
-    def _samples(self, model: Model, fetched: list[Fetched]) -> Sequence[Sample]:
-        if model.samples is not None:
-            return self._called(model, fetched)
-        if isinstance(model, TorchModel) and model.data is not None:
-            names = {tensor.name for tensor in model.inputs}
-            dataset = self._networks[model.name].dataset
-            if names <= set(dataset.test.inputs):
-                items = dataset.test.samples(_SAMPLE_ITEMS)
-                return [Sample({n: a for n, a in i.inputs.items() if n in names}) for i in items]
-        if isinstance(model, SklearnModel):
-            return self._estimators[model.name].rows.samples(_SAMPLE_ITEMS)
-        return drawn_samples(model)
-
-    def _called(self, model: Model, fetched: list[Fetched]) -> Sequence[Sample]:
-        assert model.samples is not None
-        mend = "mend the function that makes the samples"
-        with self._builder.blamed(model, "`samples`", mend):
-            samples = model.samples(*(file.path for file in fetched))
-        if not samples or not all(isinstance(sample, Sample) for sample in samples):
-            raise BuilderError(
-                f"{self._builder.path}: model {model.name!r}: field 'samples': expected a function"
-                " that gives a list of modelport.spec.Sample, one or more",
-                model=model.name,
-                field="samples",
-            )
-        return samples
-
-    def _files(self, model: Model, network: NetworkBuild | None) -> dict[str, Path]:
-        if network is not None:
-            return {"model.onnx": network.onnx_file}
-        if isinstance(model, OnnxModel):
-            return onnx_files(self._builder, model)
-        if isinstance(model, PythonModel):
-            made = self._files_made[model.name]
-            code = source_file(self._builder, model, self._repository)
-            return {CODE: code, **{n: made.folder / n for n in made.facts()["files"]}}
-        return {}

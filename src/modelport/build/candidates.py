@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -14,13 +15,15 @@ import numpy as np
 from modelport.build import provenance
 from modelport.build.model_files import CODE
 from modelport.errors import ConfigError, IntegrityError
-from modelport.repository import digests, edits, pbtxt
+from modelport.repository import digests, edits, pbtxt, plans
 from modelport.repository.build_environment import FILE_NAME as ENVIRONMENT
 from modelport.repository.layout import CONFIG, ModelFolder, Repository
 from modelport.repository.manifest import (
     BuilderEntry,
     DataEntry,
+    EngineEntry,
     FileEntry,
+    JudgementEntry,
     LatencyEntry,
     Manifest,
     Metrics,
@@ -32,7 +35,8 @@ from modelport.repository.publish import Move
 from modelport.repository.samples import FILE_NAME as SAMPLES
 from modelport.repository.samples import Case, Samples
 from modelport.spec.config import ModelConfig
-from modelport.spec.model import Model, SklearnModel, label_file
+from modelport.spec.model import Model, SklearnModel, TorchModel, label_file
+from modelport.spec.precision import FULL, Plan
 from modelport.verify.parity import Parity
 
 # Single requests with a title always stay in the version; of the others only some.
@@ -60,6 +64,9 @@ class Candidate:
         in_process: parity in this process, for a network.
         seed: of the training.
         keep_edits: a config.pbtxt that was edited by hand stays as it is.
+        precision: of the network.
+        derived_from: the version with the network as it was trained, of a variant.
+        judgement: why this variant was chosen, where it was asked.
     """
 
     origin: Path
@@ -77,6 +84,9 @@ class Candidate:
     in_process: Parity | None = None
     seed: int | None = None
     keep_edits: bool = False
+    precision: str = FULL
+    derived_from: int | None = None
+    judgement: JudgementEntry | None = None
 
     @property
     def origin_name(self) -> str:
@@ -103,17 +113,27 @@ class Candidate:
             }
         )
 
+    def base(self, repository: Repository) -> Manifest | None:
+        """Find the newest version that is this candidate, whichever serves."""
+        folder = repository.folder(self.model.name)
+        for version in reversed(folder.proven_versions() if folder.path.is_dir() else []):
+            with suppress(IntegrityError):
+                manifest = folder.manifest(version)
+                if manifest.build_key == self.key:
+                    return manifest
+        return None
+
     def published(self, repository: Repository) -> int | None:
         """Give the newest version if it is this candidate, with its files as they were.
 
         Older versions do not count: by Triton's default policy the newest serves, so
-        going back to an earlier state publishes it again.
+        going back to an earlier state publishes it again. Plans do not count either: they are
+        compiled from what a build leaves.
         """
         folder = repository.folder(self.model.name)
-        versions = folder.versions() if folder.path.is_dir() else []
-        if not versions or versions[-1] not in folder.proven_versions():
+        newest = newest_graph(folder)
+        if newest is None:
             return None
-        newest = versions[-1]
         try:
             manifest = folder.manifest(newest)
         except IntegrityError:
@@ -229,6 +249,10 @@ class Candidate:
                 server=server,
             ),
             latency=latency,
+            precision=self.precision,
+            derived_from=self.derived_from,
+            judgement=self.judgement,
+            engine=_wanted_engine(self.model),
             files=[
                 FileEntry.of(version_dir / name, version_dir)
                 for name in sorted({*self.files, *self.beside, CONFIG, ENVIRONMENT, SAMPLES})
@@ -253,6 +277,12 @@ class Candidate:
         ]
 
 
+def newest_graph(folder: ModelFolder) -> int | None:
+    """Give the newest version, unless it was never proven; TensorRT plans stand beside it."""
+    versions = plans.others(folder) if folder.path.is_dir() else []
+    return versions[-1] if versions and versions[-1] in folder.proven_versions() else None
+
+
 def labels_of(model: Model) -> dict[str, bytes]:
     """Give the label files of a declaration: name to content, one class a line."""
     outputs = (tensor for tensor in model.outputs if tensor.labels)
@@ -268,6 +298,13 @@ def config_of(model: Model, repository: Repository, *, keep_edits: bool) -> Mode
     if keep_edits and path.is_file() and edits.hand_edited(path):
         return dataclasses.replace(pbtxt.read(path), version_policy=None)
     return model.config()
+
+
+def _wanted_engine(model: Model) -> EngineEntry | None:
+    """Write down the plan that a builder declares, for machines that have the repository alone."""
+    variants = model.variants if isinstance(model, TorchModel) else ()
+    plan = next((variant for variant in variants if isinstance(variant, Plan)), None)
+    return EngineEntry.declared(plan) if plan else None
 
 
 def _entry(parity: Parity | None, model: Model) -> ParityEntry | None:

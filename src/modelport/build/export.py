@@ -9,6 +9,7 @@ import re
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,22 +17,17 @@ import numpy as np
 import torch
 from torch import nn
 
+from modelport.build import export_check, export_inputs
+from modelport.build.export_inputs import EXAMPLE, TORCH_TYPES, Size
+from modelport.build.export_recording import Line
 from modelport.errors import BuilderError, ExportError
 from modelport.spec.model import TorchModel
 from modelport.spec.parts import Tensor
 
 OPSET = 18
-# Two items: with one, torch.export takes the batch dimension for the constant 1.
-_EXAMPLE_BATCH = 2
-# A prime, so that it is no width of a layer; long enough for a network that cuts windows.
-_EXAMPLE_DIM = 67
+# Longer inputs are not made to find out what happens beyond a bound.
+_LONGEST = 2048
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
-_TORCH_TYPES = {
-    "BOOL": torch.bool, "UINT8": torch.uint8, "INT8": torch.int8, "INT16": torch.int16,
-    "INT32": torch.int32, "INT64": torch.int64, "FP16": torch.float16, "FP32": torch.float32,
-    "FP64": torch.float64, "BF16": torch.bfloat16, "UINT16": torch.uint16,
-    "UINT32": torch.uint32, "UINT64": torch.uint64,
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -54,7 +50,7 @@ def check_outputs(model: TorchModel, network: nn.Module, builder: Path) -> None:
         BuilderError: their number, an element type or a shape differs, or the network
             does not take the declared inputs.
     """
-    example = example_inputs(model)
+    example = export_inputs.zeros(model)
     try:
         with torch.inference_mode():
             outputs = network.eval()(*example)
@@ -80,7 +76,7 @@ def _check_output(builder: Path, model: TorchModel, index: int, tensor: Tensor, 
     field = f"outputs[{index}] ({tensor.name})"
     if not isinstance(got, torch.Tensor):
         raise _mismatch(builder, model, field, "a tensor", type(got).__name__)
-    if got.dtype != _TORCH_TYPES.get(tensor.datatype):
+    if got.dtype != TORCH_TYPES.get(tensor.datatype):
         raise _mismatch(builder, model, f"{field}.datatype", tensor.datatype, str(got.dtype))
     shape = list(got.shape[1:] if model.max_batch_size else got.shape)
     fits = len(shape) == len(tensor.dims) and all(
@@ -105,19 +101,6 @@ def _mismatch(
     )
 
 
-def example_inputs(model: TorchModel) -> tuple[torch.Tensor, ...]:
-    """Make zeros of the declared shapes, for tracing: 2 items, 67 where a dimension varies."""
-    batch = [_EXAMPLE_BATCH] if model.max_batch_size else []
-    return tuple(
-        torch.zeros(
-            *batch,
-            *(_EXAMPLE_DIM if dim == -1 else dim for dim in tensor.dims),
-            dtype=_TORCH_TYPES[tensor.datatype],
-        )
-        for tensor in model.inputs
-    )
-
-
 def export(model: TorchModel, network: nn.Module, path: Path) -> Exported:
     """Write ``network`` as ONNX: by torch.export first, by TorchScript tracing if that fails.
 
@@ -127,16 +110,19 @@ def export(model: TorchModel, network: nn.Module, path: Path) -> Exported:
         path: the file to write; tensors above 2 GB go to ``<path>.data``.
 
     Raises:
-        ExportError: neither exporter takes the network; the message has both reasons.
+        ExportError: neither exporter takes the network, the message has both reasons; or the
+            file would hold for the example only, the message has the line that decides.
     """
+    export_check.check_network(model, network)
     try:
-        _export_dynamo(model, network, path)
-        return Exported("dynamo", OPSET)
+        bounds = _export_dynamo(model, network, path)
     except Exception as error:  # noqa: BLE001 - whatever it was, tracing may still do it
         reason = _reason(error)
+    else:
+        export_check.check_file(model, network, path, beyond=bounds)
+        return Exported("dynamo", OPSET)
     try:
-        _export_tracing(model, network, path)
-        return Exported("torchscript", OPSET, reason)
+        suspects = _export_tracing(model, network, export_inputs.zeros(model), path)
     except Exception as error:
         raise ExportError(
             f"model {model.name!r} does not export to ONNX: torch.export: {reason};"
@@ -145,6 +131,10 @@ def export(model: TorchModel, network: nn.Module, path: Path) -> Exported:
             next_step="see https://docs.pytorch.org/docs/stable/onnx.html",
             model=model.name,
         ) from error
+    again = partial(_export_tracing, model, network)
+    export_check.check_trace(model, network, path, again, suspects)
+    export_check.check_file(model, network, path)
+    return Exported("torchscript", OPSET, reason)
 
 
 def slim(source: Path, target: Path) -> None:
@@ -157,14 +147,15 @@ def slim(source: Path, target: Path) -> None:
         raise ExportError(f"onnxslim wrote no file for {source}", path=source)
 
 
-def _export_dynamo(model: TorchModel, network: nn.Module, path: Path) -> None:
+def _export_dynamo(model: TorchModel, network: nn.Module, path: Path) -> list[Size]:
+    """Export by torch.export; give the sizes beyond which what it saw need not hold."""
     shapes = tuple(
         _dynamic_dims(model, tensor, torch.export.Dim.DYNAMIC) for tensor in model.inputs
     )
     with _quiet():
-        torch.onnx.export(
+        program = torch.onnx.export(
             network,
-            example_inputs(model),
+            export_inputs.zeros(model),
             str(path),
             dynamo=True,
             dynamic_shapes=shapes,
@@ -175,6 +166,20 @@ def _export_dynamo(model: TorchModel, network: nn.Module, path: Path) -> None:
             verbose=False,
         )
     _free_varying_dims(model, path)
+    return list(_beyond(model, program))
+
+
+def _beyond(model: TorchModel, program: Any) -> Iterator[Size]:
+    """Give sizes just outside of those that torch.export took for granted when it saw a branch."""
+    found = program.exported_program.range_constraints
+    bounds = {str(symbol): (allowed.lower, allowed.upper) for symbol, allowed in found.items()}
+    for tensor in program.model.graph.inputs:
+        for place, dim in enumerate(tensor.shape or ()):
+            low, high = bounds.get(str(dim), (0, _LONGEST))
+            for edge in (low - 1, high + 1):
+                if 0 < edge < _LONGEST:
+                    batch = place == 0 and model.max_batch_size
+                    yield EXAMPLE._replace(**{"items" if batch else "length": int(edge)})
 
 
 def _free_varying_dims(model: TorchModel, path: Path) -> None:
@@ -201,15 +206,18 @@ def _free_varying_dims(model: TorchModel, path: Path) -> None:
         onnx.save(graph, str(path))
 
 
-def _export_tracing(model: TorchModel, network: nn.Module, path: Path) -> None:
+def _export_tracing(
+    model: TorchModel, network: nn.Module, example: tuple[torch.Tensor, ...], path: Path
+) -> list[Line]:
+    """Export by TorchScript tracing; give the lines of which it warns."""
     tensors = [*model.inputs, *model.outputs]
     axes = {t.name: {i: f"{t.name}_{i}" for i in _dynamic_dims(model, t, None)} for t in tensors}
     if model.max_batch_size:
         axes = {name: dims | {0: "batch"} for name, dims in axes.items()}
-    with _quiet():
+    with _quiet() as heard:
         torch.onnx.export(
             network,
-            example_inputs(model),
+            example,
             str(path),
             dynamo=False,
             dynamic_axes=axes,
@@ -217,6 +225,9 @@ def _export_tracing(model: TorchModel, network: nn.Module, path: Path) -> None:
             output_names=_names(model.outputs),
             opset_version=OPSET,
         )
+    # torch.jit.TracerWarning, which torch does not export.
+    warned = [w for w in heard if w.category.__name__ == "TracerWarning"]
+    return list(dict.fromkeys(Line(w.filename, w.lineno) for w in warned))
 
 
 def _dynamic_dims(model: TorchModel, tensor: Tensor, mark: Any) -> dict[int, Any]:
@@ -238,19 +249,19 @@ def _reason(error: BaseException) -> str:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the exporters' chatter off the terminal; what matters comes back as an exception."""
+def _quiet() -> Iterator[list[warnings.WarningMessage]]:
+    """Keep the exporters' chatter off the terminal; yields what they warn of."""
     void = io.StringIO()
     with (
-        warnings.catch_warnings(),
+        warnings.catch_warnings(record=True) as heard,
         contextlib.redirect_stdout(void),
         contextlib.redirect_stderr(void),
     ):
-        warnings.simplefilter("ignore")
+        warnings.simplefilter("always")
         before = logging.root.manager.disable
         logging.disable(logging.CRITICAL)
         try:
-            yield
+            yield heard
         finally:
             logging.disable(before)
 

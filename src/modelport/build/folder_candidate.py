@@ -9,7 +9,7 @@ from pathlib import Path
 
 from modelport.build.candidates import Candidate
 from modelport.errors import ConfigError, PublishError
-from modelport.repository import edits, pbtxt
+from modelport.repository import edits, pbtxt, plans
 from modelport.repository.layout import CONFIG, ModelFolder, Repository
 from modelport.repository.manifest import FILE_NAME as MANIFEST
 from modelport.repository.manifest import Manifest
@@ -90,7 +90,7 @@ class FolderCandidate(Candidate):
 
     def _refuse_lost_edits(self, current: ModelFolder) -> None:
         """Refuse to replace a config.pbtxt of which no version holds a copy."""
-        newest = [v for v in current.versions() if current.is_proven(v)][-1:]
+        newest = [v for v in plans.others(current) if current.is_proven(v)][-1:]
         proven = current.config_of(newest[0]) if newest else None
         try:
             edits.refuse_lost_edits(current.config_path, proven, self.config)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from modelport.build import provenance
 from modelport.errors import ConfigError, IntegrityError
-from modelport.repository import digests
+from modelport.repository import digests, plans
 from modelport.repository.layout import CONFIG, ModelFolder, Repository
 from modelport.runtime import cache
 
@@ -100,6 +100,6 @@ def _stands(
     except IntegrityError:
         return False
     # By Triton's default policy the newest serves, whoever published it.
-    newest = folder.versions()[-1] == int(version)
+    newest = plans.others(folder)[-1] == int(version)
     same = manifest.build_key == build_key and _beside(folder) == beside
     return newest and same and not manifest.changed_files(version_dir, content=False)

@@ -146,7 +146,7 @@ class NetworkBuild:
             "train": self.trained.key,
             "part": self.builder.fingerprint(self.model, "part") if self.model.part else "",
             "tensors": repr((self.model.inputs, self.model.outputs, self.model.max_batch_size)),
-            "library": provenance.library("build/export.py"),
+            "library": provenance.library("build/export*.py"),
             "versions": provenance.dependencies(),
         }
         done = steps.run("export", inputs, self._export)
@@ -271,19 +271,23 @@ class NetworkBuild:
                 field="data",
             )
 
-    def _evaluate(self) -> Mapping[str, object]:
+    def measured(self, network: Any) -> dict[str, float]:
+        """Give the figures of a network, the trained one or one in its place, on the test split."""
         with self.builder.blamed(self.model, "evaluation", _MEND):
-            values = _floats(self._measure())
+            return _floats(self._measure(network))
+
+    def _evaluate(self) -> Mapping[str, object]:
+        values = self.measured(self.trained_network)
         baselines = {}
         for title, baseline in self.model.baselines.items():
             with self.builder.blamed(self.model, f"baseline {title!r}", _MEND):
                 baselines[title] = _floats(baseline(self.dataset))
         return {"count": len(self.dataset.test), "values": values, "baselines": baselines}
 
-    def _measure(self) -> Mapping[str, float]:
-        network, test = self.trained_network, self.dataset.test
+    def _measure(self, network: Any) -> Mapping[str, float]:
         if self.model.measure is not None:
             return self.model.measure(network, self.dataset)
+        test = self.dataset.test
         outputs = training.predict(network, test, self._forward_inputs())
         return (self.model.evaluate or evaluation.classification)(outputs, test.targets)
 

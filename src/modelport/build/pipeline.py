@@ -19,6 +19,7 @@ def build(
     listener: Listener = lambda _: None,
     keep_edits: bool = False,
     data: Path | None = None,
+    choose: str | None = None,
 ) -> list[Built]:
     """Build, prove and publish models; what is unchanged is skipped.
 
@@ -33,6 +34,8 @@ def build(
         keep_edits: leave config.pbtxt files that were edited by hand as they are.
         data: the user's own file or folder, in place of the first source of the one builder
             file that is built.
+        choose: ``throughput``, ``latency`` or ``size``, or the name of a variant: the variants of
+            the networks that are named are judged, and the best is published.
 
     Raises:
         BuildError: a builder file, its data, its network or its figures are wrong.
@@ -44,8 +47,10 @@ def build(
     check_data(data, chosen)
     built = []
     for path in chosen:
-        kept = None if data else unchanged(path, target)
-        built += kept or _build_file(path, target, listener, keep_edits, data)
+        kept = None if data or choose else unchanged(path, target)
+        built += kept or build_file(
+            path, target, listener, keep_edits=keep_edits, data=data, choose=choose, names=names
+        )
     return built
 
 
@@ -64,10 +69,20 @@ def unchanged(path: Path, repository: Repository) -> list[Built]:
     return [Built(name, version, new=False) for name, version in versions.items()]
 
 
-def _build_file(
-    path: Path, repository: Repository, listener: Listener, keep_edits: bool, data: Path | None
+def build_file(
+    path: Path,
+    repository: Repository,
+    listener: Listener,
+    *,
+    keep_edits: bool = False,
+    data: Path | None = None,
+    choose: str | None = None,
+    names: Sequence[str] = (),
 ) -> list[Built]:
+    """Build one file, whether it has changed or not; arguments and errors as :func:`build`."""
     # Imports torch, which takes seconds: only when there is something to do.
-    from modelport.build.builder_file import build_file
+    from modelport.build import builder_file
 
-    return build_file(path, repository, listener, keep_edits, data=data)
+    return builder_file.build_file(
+        path, repository, listener, keep_edits, data=data, choose=choose, names=names
+    )

@@ -11,9 +11,11 @@ from modelport.build.candidates import Candidate
 from modelport.build.steps import Listener, Progress, Report
 from modelport.errors import LoadError, ParityError
 from modelport.repository.manifest import LatencyEntry, ParityEntry
+from modelport.repository.plans import Place
 from modelport.runtime import toolchain as toolchains
 from modelport.runtime.events import Event
 from modelport.runtime.server import Server
+from modelport.runtime.toolchain import Toolchain
 from modelport.spec.model import Ensemble, Model, OnnxModel, PythonModel, SklearnModel, TorchModel
 from modelport.verify import latency, through_server
 from modelport.verify.parity import Parity
@@ -67,9 +69,21 @@ def how(candidate: Candidate) -> ParityEntry:
 
 
 def prove(
-    stage: Path, candidates: Sequence[Candidate], listener: Listener
+    stage: Path,
+    candidates: Sequence[Candidate],
+    listener: Listener,
+    *,
+    toolchain: Toolchain | None = None,
+    here: Place | None = None,
 ) -> Iterator[tuple[Candidate, Proven]]:
     """Serve everything that is staged and ask each candidate all its cases.
+
+    Args:
+        stage: a repository of the candidates and their parts.
+        candidates: what is asked.
+        listener: hears of every step.
+        toolchain: which tritonserver; None for the one that is found or fetched.
+        here: the GPU and TensorRT that plans must fit; None for those of this machine.
 
     Yields:
         Each candidate with what was found of it.
@@ -78,10 +92,10 @@ def prove(
         LoadError: a staged model does not load.
         ParityError: an answer differs by more than the model's tolerance.
     """
-    toolchains.ensure(lambda event: _tell(listener, event))
+    toolchain = toolchain or toolchains.ensure(lambda event: _tell(listener, event))
     first = candidates[0].model.name
     listener(Progress(first, "prove", "starting a private server", 0, len(candidates)))
-    server = _start(stage)
+    server = _start(stage, toolchain, here)
     try:
         for done, candidate in enumerate(candidates):
             name, start = candidate.model.name, time.monotonic()
@@ -101,10 +115,12 @@ def _tell(listener: Listener, event: Event) -> None:
         listener(Report("tritonserver", "fetch", event.text, event.duration_s))
 
 
-def _start(stage: Path) -> Server:
+def _start(stage: Path, toolchain: Toolchain, here: Place | None) -> Server:
     try:
         # Without the response cache, which would answer a repeated question by itself.
-        return Server.start(stage, listed=False, response_cache=False)
+        return Server.start(
+            stage, listed=False, response_cache=False, toolchain=toolchain, here=here
+        )
     except LoadError as error:
         raise LoadError(
             error.what,

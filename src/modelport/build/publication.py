@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,6 +21,8 @@ from modelport.repository import publish as publishing
 from modelport.repository.layout import Repository
 from modelport.repository.placing import place
 
+Prover = Callable[[Path, Sequence[Candidate], Listener], Iterator[tuple[Candidate, proof.Proven]]]
+
 
 def publish(
     candidates: Sequence[Candidate],
@@ -31,6 +33,7 @@ def publish(
     label: str,
     parts: Mapping[str, int] | None = None,
     dry_run: bool = False,
+    prove: Prover = proof.prove,
 ) -> dict[str, int]:
     """Stage all candidates, prove the new ones together, and publish these.
 
@@ -42,6 +45,7 @@ def publish(
         label: names the staging folder.
         parts: versions in the repository that candidates run beside one another.
         dry_run: prove them, and leave the repository as it is.
+        prove: serves what is staged and asks it.
 
     Returns:
         The version of each candidate.
@@ -61,7 +65,7 @@ def publish(
             for name, version in (parts or {}).items():
                 place(repository.folder(name), version, stage / name)
         if new:
-            _prove(stage, new, {**(parts or {}), **versions}, listener)
+            _prove(stage, new, {**(parts or {}), **versions}, listener, prove)
         if not dry_run:
             _move(stage, candidates, new, versions, parts or {}, repository, listener)
     return {candidate.model.name: versions[candidate.model.name] for candidate in candidates}
@@ -109,9 +113,13 @@ def _refuse_removed(published: Mapping[str, int], repository: Repository) -> Non
 
 
 def _prove(
-    stage: Path, new: Sequence[Candidate], versions: Mapping[str, int], listener: Listener
+    stage: Path,
+    new: Sequence[Candidate],
+    versions: Mapping[str, int],
+    listener: Listener,
+    prove: Prover,
 ) -> None:
-    for candidate, found in proof.prove(stage, new, listener):
+    for candidate, found in prove(stage, new, listener):
         name, server = candidate.model.name, proof.server_name()
         version_dir = stage / name / str(versions[name])
         # Bytecode that the private server's interpreter left there.

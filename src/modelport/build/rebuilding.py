@@ -110,9 +110,12 @@ def rebuild(
         _copy_code(repository, target, published)
         # Imports torch, which takes seconds: only when there is something to do.
         from modelport.build.builder_file import build_file
+        from modelport.build.work import Choice
 
+        choices = {name: Choice(manifest.precision) for name, manifest in published.items()}
+        quiet = _unpublished(listener)
         with steps.kept_in(place / "steps"):
-            build_file(builder, target, _unpublished(listener), keep_edits=False, data=data)
+            build_file(builder, target, quiet, keep_edits=False, data=data, choices=choices)
         found = [_compared(target, manifest) for manifest in published.values()]
         if any(model.files for model in found):
             found = _asked(repository, target, published, found)
@@ -184,6 +187,13 @@ def _then(folder: ModelFolder, whole: Manifest) -> int:
 def _builder(builders: Path, manifest: Manifest) -> Path:
     """Find the builder file by the name that the manifest knows."""
     name = Path(manifest.builder.path).name
+    if manifest.plan is not None:
+        raise BuilderError(
+            f"{manifest.model} version {manifest.version} is a TensorRT plan, compiled from version"
+            f" {manifest.derived_from}",
+            next_step=f"modelport rebuild {manifest.model} {manifest.derived_from}",
+            model=manifest.model,
+        )
     if name == CONFIG:
         raise BuilderError(
             f"{manifest.model} version {manifest.version} was published from a model folder, as it"

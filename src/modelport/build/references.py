@@ -40,6 +40,8 @@ class References:
         network: gives the network of a :class:`TorchModel` as it is served.
         files: gives the folder of the files of a :class:`PythonModel`; needed where one is.
         estimator: gives what answers as a fitted :class:`SklearnModel`; likewise.
+        graphs: gives the ONNX file that answers in the place of a network; None where the
+            network itself does.
     """
 
     def __init__(
@@ -48,24 +50,29 @@ class References:
         network: Callable[[TorchModel], Any],
         files: Callable[[PythonModel], Path] | None = None,
         estimator: Callable[[SklearnModel], Callable[[Tensors], Tensors]] | None = None,
+        graphs: Callable[[TorchModel], Path | None] = lambda _: None,
     ) -> None:
         self._builder = builder
         self._network = network
         self._files = files
         self._estimator = estimator
-        self._sessions: dict[str, Any] = {}
+        self._graphs = graphs
+        self._sessions: dict[Path, Any] = {}
         self._functions: dict[str, Callable[..., Any]] = {}
 
     def answer(self, model: Model, inputs: Tensors) -> dict[str, np.ndarray]:
         """Answer as ``model`` must; raises :class:`BuilderError` if the reference itself fails."""
         try:
             if isinstance(model, TorchModel):
+                if graph := self._graphs(model):
+                    return in_process.run(self._session(graph), inputs)
                 return _torch_answer(model, self._network(model), inputs)
             if isinstance(model, SklearnModel):
                 assert self._estimator is not None
                 return dict(self._estimator(model)(inputs))
             if isinstance(model, OnnxModel):
-                return in_process.run(self._session(model), inputs)
+                file = self._builder.path.parent / model.file
+                return in_process.run(self._session(file), inputs)
             if isinstance(model, PythonModel):
                 return self._function(model, inputs)
             if isinstance(model, Ensemble):
@@ -109,11 +116,10 @@ class References:
 
         return call
 
-    def _session(self, model: OnnxModel) -> Any:
-        if model.name not in self._sessions:
-            file = self._builder.path.parent / model.file
-            self._sessions[model.name] = in_process.session(file)
-        return self._sessions[model.name]
+    def _session(self, file: Path) -> Any:
+        if file not in self._sessions:
+            self._sessions[file] = in_process.session(file)
+        return self._sessions[file]
 
     def cases(self, model: Model, samples: Sequence[Sample]) -> list[Case]:
         """Make the requests of a proof, each with its expected answer."""

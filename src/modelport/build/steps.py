@@ -14,6 +14,7 @@ from typing import Any
 
 from modelport.errors import BuildError
 from modelport.repository import digests
+from modelport.repository.manifest import JudgementEntry
 from modelport.runtime import cache
 
 
@@ -47,11 +48,18 @@ class Progress:
 
 @dataclass(frozen=True)
 class Built:
-    """One model of a build: the version that has the builder's state, and whether it is new."""
+    """One model of a build.
+
+    Attributes:
+        version: that has the builder's state.
+        new: whether this build published it.
+        judgement: of its variants, where these were judged.
+    """
 
     model: str
     version: int
     new: bool
+    judgement: JudgementEntry | None = None
 
 
 Listener = Callable[["Report | Progress"], None]

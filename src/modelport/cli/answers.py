@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from modelport.client import Client
     from modelport.repository.layout import Repository
     from modelport.repository.samples import Case
-    from modelport.runtime.server import Endpoints
+    from modelport.runtime.server import Server
     from modelport.spec.model import Delivery
     from modelport.spec.parts import Tolerance
 
@@ -63,15 +63,15 @@ class Asker:
 
     Args:
         repository: holds the questions beside the weights.
-        endpoints: of the server.
+        server: that is asked.
         answered: hears of every public model once all its answers are there.
     """
 
     def __init__(
-        self, repository: Repository, endpoints: Endpoints, answered: Callable[[Asked], None]
+        self, repository: Repository, server: Server, answered: Callable[[Asked], None]
     ) -> None:
         self._repository = repository
-        self._endpoints = endpoints
+        self._server = server
         self._answered = answered
         self._models: queue.Queue[str | None] = queue.Queue()
         self._fault: BaseException | None = None
@@ -102,28 +102,42 @@ class Asker:
         # Imported here: while the first models load, there is time.
         from modelport.client import Client
 
-        with Client(self._endpoints.http) as http, Client(self._endpoints.grpc) as grpc:
+        urls = self._server.endpoints
+        with Client(urls.http) as http, Client(urls.grpc) as grpc:
+            clients = {"HTTP": http, "gRPC": grpc}
             while (model := self._models.get()) is not None:
-                asked = ask(self._repository, model, {"HTTP": http, "gRPC": grpc})
+                asked = ask(self._repository, model, clients, self._server.loaded())
                 if asked is not None:
                     self._answered(asked)
 
 
-def ask(repository: Repository, model: str, clients: dict[str, Client]) -> Asked | None:
-    """Ask a model the questions that it was proven with; None for one that is not public."""
+def ask(
+    repository: Repository,
+    model: str,
+    clients: dict[str, Client],
+    loaded: Mapping[str, Sequence[int]] | None = None,
+) -> Asked | None:
+    """Ask a model the questions that it was proven with; None for one that is not public.
+
+    Args:
+        repository: holds the questions.
+        model: its name.
+        clients: of a running server, by transport.
+        loaded: versions by model that the server has; by default what config.pbtxt says.
+    """
+    from modelport.repository import plans
     from modelport.repository.samples import FILE_NAME, Samples
-    from modelport.spec import Tolerance
     from modelport.verify import asking
 
     folder = repository.model(model)
-    version = folder.served_versions()[-1]
+    loaded = loaded or {}
+    version = (loaded.get(model) or folder.served_versions())[-1]
     manifest = folder.manifest(version)
     if not manifest.public:
         return None
     samples = Samples.read(folder.version_dir(version) / FILE_NAME)
     titled = [case for case in samples.cases if case.title] or samples.cases[:_UNTITLED]
-    bound = manifest.proof.tolerance
-    tolerance = Tolerance(bound.absolute, bound.relative)
+    tolerance = plans.tolerance(folder, version, loaded)
     if samples.delivery == "stream":  # Triton refuses these over HTTP
         clients = {
             transport: client for transport, client in clients.items() if transport != "HTTP"

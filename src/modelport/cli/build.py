@@ -10,7 +10,7 @@ import click
 
 from modelport.build import pipeline, selection, workers
 from modelport.build.steps import Built
-from modelport.cli import building, options
+from modelport.cli import building, judged, options
 from modelport.cli.output import Output, pass_output
 from modelport.cli.steps import Board, StepPrinter
 from modelport.repository import publish
@@ -26,6 +26,12 @@ from modelport.repository.layout import Repository
     type=click.Path(path_type=Path),  # some builders take a name that is no file here
     help="Your file or folder in place of the first source of the one builder file named.",
 )
+@click.option(
+    "--choose",
+    metavar="GOAL",
+    help="Make and judge the variants that builders declare, and publish the best one for"
+    " throughput, latency or size; or the name of one, such as int8.",
+)
 @click.option("--keep-config", is_flag=True, help="Keep config.pbtxt files edited by hand.")
 @options.JOBS
 @options.AS_JSON
@@ -37,7 +43,8 @@ def command(out: Output, /, **given: Any) -> None:
     file is built, but for those that say `BY_NAME_ONLY = True`.
 
     Builder files are built side by side, each in a process of its own; one that fails leaves
-    the others alone.
+    the others alone. With --choose they are built one after the other, so that none is timed
+    while another trains.
     """
     chosen = selection.chosen(given["builders"], given["names"])
     if given["data"] and len(chosen) != 1:
@@ -57,10 +64,11 @@ def _build(
     repository: Path = given["repository"]
     publish.finish(repository)
     target = Repository(repository)
-    built = {p: [] if given["data"] else pipeline.unchanged(p, target) for p in chosen}
+    anew = given["data"] or given["choose"]
+    built = {p: [] if anew else pipeline.unchanged(p, target) for p in chosen}
     changed = [path for path, models in built.items() if not models]
     side_by_side = workers.count(given["jobs"])
-    if len(changed) == 1 or given["jobs"] == 1:
+    if len(changed) == 1 or given["jobs"] == 1 or given["choose"]:
         return _build_here(out, built, given)
     jobs = [
         workers.Job(str(path), str(repository), keep_edits=given["keep_config"]) for path in changed
@@ -99,13 +107,14 @@ def _build_one(
     out: Output, path: Path, given: dict[str, Any]
 ) -> tuple[list[Built], Exception | None]:
     try:
-        built = pipeline.build(
-            (),
-            builders=path,
-            repository=given["repository"],
-            listener=StepPrinter(out),
+        built = pipeline.build_file(
+            path,
+            Repository(given["repository"]),
+            StepPrinter(out),
             keep_edits=given["keep_config"],
             data=given["data"],
+            choose=given["choose"],
+            names=given["names"],
         )
     except Exception as error:  # noqa: BLE001 - raised at the end, after the other files
         out.end_bar()
@@ -115,11 +124,21 @@ def _build_one(
 
 def _show(out: Output, built: Sequence[Built], given: dict[str, Any]) -> None:
     if given["as_json"]:
-        out.json([{"model": b.model, "version": b.version, "new": b.new} for b in built])
+        out.json([_facts(one) for one in built])
         return
+    for one in built:
+        if one.judgement is not None:
+            judged.show(out, one.model, one.judgement)
     rows = [(b.model, b.version, "published" if b.new else "unchanged") for b in built]
     if not rows:
         return
     out.table("", ("model", "version", ""), rows)
     building.left_out(out, given["builders"], given["names"])
     out.note(f"next: modelport serve --repository {given['repository']}")
+
+
+def _facts(built: Built) -> dict[str, Any]:
+    facts = {"model": built.model, "version": built.version, "new": built.new}
+    if built.judgement is not None:
+        facts["judgement"] = built.judgement.model_dump(mode="json")
+    return facts

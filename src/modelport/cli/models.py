@@ -100,6 +100,7 @@ def _describe(folder: ModelFolder, config: ModelConfig | None, is_part: bool) ->
         "gates": manifest.metrics.gates if manifest and manifest.metrics else {},
         "worst_parity": manifest.proof.through_server.worst_absolute if manifest else None,
         "precision": manifest.precision if manifest else None,
+        "derived_from": manifest.derived_from if manifest else None,
         "size_bytes": _size_bytes(folder.path),
         "doc": manifest.doc if manifest else "",
     }
@@ -139,6 +140,8 @@ def _row(model: dict[str, Any]) -> tuple[object, ...]:
         ", ".join(map(str, model["served_versions"])) or None,
         ", ".join(f"{name} {metrics[name]:.4g}" for name in shown) or None,
         "not proven" if parity is None else f"|Δ| ≤ {parity:.1g}",
-        model["precision"],
+        model["precision"] + (f" of {model['derived_from']}" if model["derived_from"] else "")
+        if model["precision"]
+        else None,
         f"{model['size_bytes'] / 1e6:.1f} MB",
     )

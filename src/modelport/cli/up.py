@@ -212,7 +212,7 @@ class Opening:
                 metrics_port=_port(self._out, given, "metrics_port"),
             )
             self._server = serving.start(self._out, service, growing=True)
-            self._asker = Asker(self._repository, self._server.endpoints, self._answered)
+            self._asker = Asker(self._repository, self._server, self._answered)
             self._watchdog = Watchdog(
                 self._server, on_event=lambda event: serving.show_event(self._out, event)
             )

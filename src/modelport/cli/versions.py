@@ -39,6 +39,7 @@ def command(out: Output, model: str, repository: Path, as_json: bool) -> None:
             version["version"],
             "serves" if version["serves"] else "",
             version["created"],
+            _precision(version),
             ", ".join(f"{name} {value:.4g}" for name, value in version["figures"].items()) or None,
             ", ".join(f"{name} {part}" for name, part in version["parts"].items()) or None,
             version["git_commit"],
@@ -46,7 +47,8 @@ def command(out: Output, model: str, repository: Path, as_json: bool) -> None:
         )
         for version in listed
     ]
-    out.table("", ("version", "", "proven (UTC)", "figures", "parts", "commit", ""), rows)
+    columns = ("version", "", "proven (UTC)", "precision", "figures", "parts", "commit", "")
+    out.table("", columns, rows)
     for endpoint, versions in running.items():
         if versions != served:
             words = ", ".join(map(str, versions)) or "no version"
@@ -56,10 +58,21 @@ def command(out: Output, model: str, repository: Path, as_json: bool) -> None:
             )
 
 
+def _precision(version: dict[str, Any]) -> str | None:
+    """Say how a version computes, and from which it comes."""
+    words = [version["precision"] or ""]
+    if plan := version["plan"]:
+        words.append(f"({plan['options']['of']}, TensorRT {plan['tensorrt']}, {plan['gpu']})")
+    if version["derived_from"]:
+        words.append(f"of {version['derived_from']}")
+    return " ".join(words).strip() or None
+
+
 def _described(folder: ModelFolder, version: int, serves: bool) -> dict[str, Any]:
     described: dict[str, Any] = {
-        "version": version, "serves": serves, "created": None, "figures": {}, "parts": {},
-        "git_commit": None, "problem": "",
+        "version": version, "serves": serves, "created": None, "precision": None,
+        "derived_from": None, "plan": None, "figures": {}, "parts": {}, "git_commit": None,
+        "problem": "",
     }  # fmt: skip
     try:
         manifest = folder.manifest(version)
@@ -68,6 +81,9 @@ def _described(folder: ModelFolder, version: int, serves: bool) -> dict[str, Any
     commit = manifest.git_commit or ""
     return described | {
         "created": f"{manifest.created:%Y-%m-%d %H:%M:%S}",
+        "precision": manifest.precision,
+        "derived_from": manifest.derived_from,
+        "plan": manifest.plan and manifest.plan.model_dump(mode="json"),
         "figures": figures.of(folder, manifest, gated=True),
         "parts": manifest.parts,
         "git_commit": commit[:10] + ("-dirty" if commit.endswith("-dirty") else "") or None,

@@ -81,15 +81,20 @@ class TopK:
         """Count the items whose class is the best answer, and is among the best ones.
 
         Args:
-            network: gives logits of the inputs, taken in the order that the data set has them.
+            network: takes the inputs in the order that the data set has them; gives logits, or
+                what :class:`Best` gives.
             dataset: its test split is measured; the targets are int[items].
 
         Returns:
             ``top1`` and, of five answers, ``top5``, both shares 0 to 1.
         """
-        scores = training.predict(network, dataset.test, list(dataset.test.inputs))
-        of_target = np.take_along_axis(scores, dataset.test.targets[:, np.newaxis], axis=1)
-        return self._figures((scores > of_target).sum(axis=1))
+        answers = training.predict(network, dataset.test, list(dataset.test.inputs))
+        targets = dataset.test.targets[:, np.newaxis]
+        if isinstance(answers, tuple):
+            found = answers[0] == targets
+            return self._figures(np.where(found.any(axis=1), found.argmax(axis=1), self.classes))
+        of_target = np.take_along_axis(answers, targets, axis=1)
+        return self._figures((answers > of_target).sum(axis=1))
 
     def commonest(self, dataset: Dataset) -> Mapping[str, float]:
         """Measure the answers that need no network: the commonest classes of the test split."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from modelport.errors import RepositoryError
-from modelport.repository import markdown
+from modelport.repository import judgements, markdown
 from modelport.repository.layout import Repository
 from modelport.repository.manifest import Manifest, Metrics, ParityEntry
 from modelport.spec.config import ModelConfig
@@ -90,6 +90,7 @@ class Card:
             self._head(),
             self._tensors(),
             self._figures(),
+            self._variants(),
             self._limits(),
             self._data(),
             self._latency(),
@@ -106,9 +107,12 @@ class Card:
             "built": f"{model.created:%Y-%m-%d %H:%M} UTC",
             "kind": f"{model.kind} of {', '.join(model.runs)}" if model.runs else model.kind,
             "precision": ", ".join(sorted({m.precision for m in self.models})),
+            "comes from": _ancestry(model),
             "size": megabytes(self.size_bytes),
         }
-        listed = "\n".join(f"- {name}: {value}" for name, value in facts.items())
+        listed = "\n".join(
+            f"- {name}: {value}" for name, value in facts.items() if value is not None
+        )
         return "\n\n".join(filter(None, (f"# {model.model}", model.doc, listed)))
 
     def _tensors(self) -> str:
@@ -133,6 +137,22 @@ class Card:
             " split of that size. Outside its gate nothing would have been published."
         )
         return _section("Figures", *texts, note)
+
+    def _variants(self) -> str:
+        texts = [
+            "\n\n".join(
+                (
+                    f"`{model.model}`: {judgements.title(model.judgement)}.",
+                    markdown.table(*judgements.losses(model.judgement)),
+                    markdown.table(*judgements.gains(model.judgement)),
+                    f"Budgets: {'; '.join(model.judgement.budgets)}."
+                    f" {judgements.about(model.judgement)}.",
+                )
+            )
+            for model in self.models
+            if model.judgement is not None
+        ]
+        return _section("Variants", *texts) if texts else ""
 
     def _limits(self) -> str:
         limits = list(dict.fromkeys(limit for model in self.models for limit in model.limits))
@@ -272,6 +292,15 @@ def _parity_rows(model: Manifest) -> Iterator[tuple[object, ...]]:
         if entry is not None:
             worst = f"{entry.worst_absolute:.2g}"
             yield model.model, where, entry.reference, entry.requests, worst, tolerance
+
+
+def _ancestry(model: Manifest) -> str | None:
+    """Say which version a variant comes from, and what a plan runs on."""
+    if model.derived_from is None:
+        return None
+    plan = model.plan
+    gpu = f", for TensorRT {plan.tensorrt} on {plan.gpu}" if plan else ""
+    return f"version {model.derived_from}{gpu}"
 
 
 def _shape(dims: Sequence[object]) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from modelport.repository import figures, pbtxt
+from modelport.repository.gpus import Gpu
 from modelport.repository.layout import ModelFolder
 from modelport.repository.manifest import Manifest
 
@@ -58,11 +59,22 @@ def _facts(manifest: Manifest) -> dict[str, object]:
         "commit": manifest.git_commit,
         "seed": manifest.seed,
         "precision": manifest.precision,
+        "derived from": manifest.derived_from,
+        **_of_plan(manifest),
         "largest difference to the reference": parity.worst_absolute,
         **{f"part {name}": version for name, version in manifest.parts.items()},
         **{f"data {one.source}": one.sha256[:12] for one in manifest.data},
         **{f"package {name}": version for name, version in manifest.dependencies.items()},
     }
+
+
+def _of_plan(manifest: Manifest) -> dict[str, object]:
+    plan = manifest.plan
+    if plan is None:
+        return {}
+    gpu = Gpu(plan.gpu, plan.compute_capability)
+    options = {f"plan {name}": value for name, value in plan.options.model_dump().items() if value}
+    return {"TensorRT": plan.tensorrt, "GPU": f"{gpu.name} ({gpu.architecture})", **options}
 
 
 def _pairs(one: Mapping[str, object], other: Mapping[str, object]) -> dict[str, Pair]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -23,6 +23,7 @@ from pydantic import (
 from modelport.errors import IntegrityError
 from modelport.repository import digests
 from modelport.spec.model import Kind
+from modelport.spec.precision import Plan
 
 FILE_NAME = "manifest.json"
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
@@ -110,6 +111,60 @@ class LatencyEntry(_Part):
     machine: str
 
 
+class RatesEntry(_Part):
+    """What the server made of a model at one concurrency, asked for single items."""
+
+    p50_ms: float
+    p99_ms: float
+    replies_per_s: float
+    # CPU time of the server and its stub.
+    cpu_ms_per_reply: float
+
+
+class IntervalEntry(_Part):
+    """A ratio with its 95 % interval."""
+
+    ratio: float
+    low: float
+    high: float
+
+
+class VariantEntry(_Part):
+    """What one variant of a network showed; ``fp32`` is the network as it was trained.
+
+    Ratios are against fp32, asked in turn with it: ``cpu`` for each reply, ``latency`` the median
+    of one caller, ``throughput`` replies a second of eight callers.
+    """
+
+    precision: str
+    sha256: Sha256
+    size_bytes: int
+    figures: dict[str, float] = Field(default_factory=dict)
+    least_cosine: float
+    mean_cosine: float
+    worst_absolute: float
+    # By concurrency; empty for a variant that is not made for this machine.
+    rates: dict[str, RatesEntry] = Field(default_factory=dict)
+    ratios: dict[str, IntervalEntry] = Field(default_factory=dict)
+    memory_bytes: int | None = None
+    load_ms: float | None = None
+    within_budget: bool
+    verdict: str
+
+
+class JudgementEntry(_Part):
+    """The variants of a network side by side, and why one of them was chosen."""
+
+    goal: str
+    chosen: str
+    split: str | None
+    count: int
+    budgets: list[str]
+    machine: str
+    server: str
+    variants: list[VariantEntry]
+
+
 class Proof(_Part):
     """Parity in this process and through a running server, against one tolerance."""
 
@@ -117,6 +172,51 @@ class Proof(_Part):
     in_process: ParityEntry | None = None
     through_server: ParityEntry
     server: str
+
+
+class EngineEntry(_Part):
+    """How a TensorRT engine is compiled: what ``spec.Plan`` declares, for machines without it."""
+
+    of: str = "fp16"
+    batch: Annotated[int, Field(ge=1)] = 8
+    lengths: dict[str, list[tuple[int, int, int]]] = Field(default_factory=dict)
+    workspace_mib: Annotated[int, Field(ge=1)] = 1024
+    version_compatible: bool = False
+    hardware_compatible: bool = False
+
+    @classmethod
+    def declared(cls, plan: Plan) -> EngineEntry:
+        """Write down what a builder declares."""
+        lengths = {name: [*ranges] for name, ranges in plan.lengths.items()}
+        return cls(**{**_fields(plan), "lengths": lengths})
+
+    @property
+    def plan(self) -> Plan:
+        """The declaration that this was written down from."""
+        return Plan(**{name: getattr(self, name) for name in _fields(Plan())})
+
+
+def _fields(plan: Plan) -> dict[str, Any]:
+    return {name: value for name, value in vars(plan).items() if name in EngineEntry.model_fields}
+
+
+class PlanEntry(_Part):
+    """A TensorRT engine: what it needs to run, and what it was compiled from.
+
+    ``onnx_sha256`` is that of the version that it stands in for, ``graph_sha256`` that of the
+    graph that TensorRT saw: the same, but for the precision.
+    """
+
+    library: str
+    tensorrt: str
+    compute_capability: Annotated[str, StringConstraints(pattern=r"^\d+\.\d+$")]
+    gpu: str
+    image: str | None = None
+    onnx_sha256: Sha256
+    graph_sha256: Sha256
+    options: EngineEntry
+    # Smallest, commonest and largest shape of each input.
+    profile: dict[str, tuple[list[int], list[int], list[int]]]
 
 
 class Manifest(_Part):
@@ -144,6 +244,10 @@ class Manifest(_Part):
     latency: LatencyEntry | None = None
     precision: str = "fp32"
     derived_from: int | None = None
+    judgement: JudgementEntry | None = None
+    # What the builder wants a TensorRT engine of this version to be like.
+    engine: EngineEntry | None = None
+    plan: PlanEntry | None = None
     files: list[FileEntry]
     signature: str | None = None
 

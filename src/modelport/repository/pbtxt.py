@@ -19,7 +19,7 @@ from modelport.repository.config_complaints import syntax_error, value_error
 from modelport.repository.config_message import from_message, to_message
 from modelport.spec.config import ModelConfig
 
-__all__ = ["from_message", "parse", "plain", "read", "read_text", "render", "to_message"]
+__all__ = ["from_message", "parse", "plain", "read", "read_text", "render", "to_json", "to_message"]
 
 
 def read(path: Path) -> ModelConfig:
@@ -54,6 +54,11 @@ def read_text(path: Path) -> str:
             next_step="check the path and its permissions",
             path=path,
         ) from error
+
+
+def to_json(config: ModelConfig) -> str:
+    """Write a configuration as Triton's control API takes it."""
+    return json_format.MessageToJson(to_message(config))
 
 
 def parse(text: str, *, path: Path | None = None) -> ModelConfig:

@@ -10,7 +10,7 @@ from modelport.errors import IntegrityError
 from modelport.repository import pbtxt
 from modelport.repository.layout import CONFIG, ModelFolder
 from modelport.repository.stores.face import referred
-from modelport.spec.config import ModelVersionPolicy, SpecificVersions
+from modelport.spec.config import ModelConfig, ModelVersionPolicy, SpecificVersions
 
 
 def only(*versions: int) -> ModelVersionPolicy:
@@ -35,6 +35,24 @@ def place(folder: ModelFolder, version: int, target: Path) -> None:
     for name in referred(config):
         copy_beside(folder, version, name, target)
     (target / str(version)).symlink_to(folder.version_dir(version).resolve())
+
+
+def labelled(folder: ModelFolder, config: ModelConfig) -> ModelConfig:
+    """Have labels read from the folder of the newest version that a configuration names.
+
+    Those beside config.pbtxt are of the version that config.pbtxt names, which may be another.
+    """
+    policy = config.version_policy
+    if policy is None or policy.specific is None or not policy.specific.versions:
+        return config
+    own = folder.version_dir(max(policy.specific.versions))
+    output = tuple(
+        dataclasses.replace(one, label_filename=f"{own.name}/{one.label_filename}")
+        if one.label_filename and (own / one.label_filename).is_file()
+        else one
+        for one in config.output
+    )
+    return dataclasses.replace(config, output=output)
 
 
 def copy_beside(folder: ModelFolder, version: int, name: str, target: Path) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from modelport.errors import IntegrityError
-from modelport.repository import publish
+from modelport.repository import plans, publish
 from modelport.repository.layout import ModelFolder, Repository
 from modelport.repository.publish import Move
 from modelport.repository.settings import Settings
@@ -67,6 +67,9 @@ def look(repository: Repository, *, keep: int | None = None) -> Found:
                 _add(kept, model, switched.before, "what a roll back would bring")
         seen |= entry.changes.keys()
     _keep_parts(repository, kept)
+    for folder in repository.models():
+        _keep_ancestors(folder, kept)
+        _keep_with_plans(folder, kept)
     removable = [
         Removable(folder.name, version, _size_bytes(folder.version_dir(version)))
         for folder in repository.models()
@@ -108,8 +111,32 @@ def remove(repository: Repository, *, keep: int | None = None) -> Sequence[Remov
 def _keep_of(folder: ModelFolder, settings: Settings, newest: int, kept: Reasons) -> None:
     _add(kept, folder.name, by_config(folder), "serves")
     _add(kept, folder.name, settings.pinned(folder.name), "pinned in modelport.toml")
-    versions = folder.proven_versions()
+    versions = [v for v in plans.others(folder) if folder.is_proven(v)]
     _add(kept, folder.name, versions[-newest:] if newest else (), f"one of the {newest} newest")
+
+
+def _keep_ancestors(folder: ModelFolder, kept: Reasons) -> None:
+    """Keep what a kept variant was derived from: a build tells by it that the network is the same.
+
+    Plans have a rule of their own.
+    """
+    for version in [v for v in folder.proven_versions() if (folder.name, v) in kept]:
+        with suppress(IntegrityError):
+            manifest = folder.manifest(version)
+            if manifest.derived_from and manifest.plan is None:
+                reason = f"what version {version} in {manifest.precision} was derived from"
+                _add(kept, folder.name, [manifest.derived_from], reason)
+
+
+def _keep_with_plans(folder: ModelFolder, kept: Reasons) -> None:
+    """Keep what a kept plan falls back to, and the plans of whatever is kept."""
+    found = [(version, manifest.derived_from) for version, manifest, _ in plans.versions(folder)]
+    for version, source in found:
+        if source and (folder.name, version) in kept:
+            _add(kept, folder.name, [source], f"what serves where plan {version} does not fit")
+    for version, source in found:
+        if (folder.name, source) in kept:
+            _add(kept, folder.name, [version], f"a plan of version {source}")
 
 
 def _keep_parts(repository: Repository, kept: Reasons) -> None:

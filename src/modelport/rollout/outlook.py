@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from modelport.errors import IntegrityError, RepositoryError
-from modelport.repository import card
+from modelport.repository import card, plans
 from modelport.repository.layout import ModelFolder, Repository
 from modelport.repository.manifest import Manifest
 from modelport.repository.promotions import Entry, read
@@ -96,11 +96,12 @@ def pending(repository: Repository, names: Sequence[str] = ()) -> list[Compariso
 
 def _waiting(now: Serving, folder: ModelFolder) -> Iterator[tuple[tuple[int, ...], int]]:
     """Give what serves and the newest proven version, if they differ or the model is new."""
-    proven = folder.proven_versions()
+    # A plan serves where it fits, promoted or not: it waits for nobody.
+    proven = [v for v in plans.others(folder) if folder.is_proven(v)]
     if not proven or not folder.config_path.is_file():
         return
     served = now.versions(folder.name)
-    if folder.versions() == proven[:1] and not folder.promoted:
+    if plans.others(folder) == proven[:1] and not folder.promoted:
         yield (), proven[0]
     elif not served or proven[-1] > served[-1]:
         yield served, proven[-1]

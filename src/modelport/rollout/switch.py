@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from modelport.errors import LoadError
 from modelport.repository.layout import ModelFolder, Repository
-from modelport.repository.placing import only
+from modelport.repository.placing import labelled, only
 from modelport.rollout.change import Change, Target
 from modelport.rollout.serving import by_config, served_by
 from modelport.runtime import bytecode, proc
@@ -170,7 +170,7 @@ def carry_out(server: RunningServer, target: Target, after: Mapping[str, ModelCo
             old = _stubs(server, target.repository, name) if config.calls else set()
             try:
                 folder = target.repository.folder(name)
-                control.load(name, timeout_s=LOAD_S, config=_labelled(folder, config))
+                control.load(name, timeout_s=LOAD_S, config=labelled(folder, config))
             except Refused as refusal:
                 raise Refused(f"{name}: {refusal}") from refusal
             _wait_for_end(old)
@@ -235,7 +235,7 @@ def align(server: RunningServer, repository: Repository, names: Sequence[str]) -
     with _control(server) as control:
         try:
             for name in affected:
-                config = _labelled(folders[name], configs[name])
+                config = labelled(folders[name], configs[name])
                 control.load(name, timeout_s=LOAD_S, config=config)
         except Refused as refusal:
             raise LoadError(
@@ -261,24 +261,6 @@ def _as_loaded(folder: ModelFolder, versions: Sequence[int]) -> ModelConfig:
     there = folder.version_dir(versions[-1]).is_dir()
     config = folder.config_of(versions[-1]) if there else folder.config()
     return dataclasses.replace(config, version_policy=only(*versions))
-
-
-def _labelled(folder: ModelFolder, config: ModelConfig) -> ModelConfig:
-    """Have labels read from the version's own folder.
-
-    Those beside config.pbtxt are the old version's until the disk is written, after the switch.
-    """
-    policy = config.version_policy
-    if policy is None or policy.specific is None or not policy.specific.versions:
-        return config
-    own = folder.version_dir(max(policy.specific.versions))
-    output = tuple(
-        dataclasses.replace(one, label_filename=f"{own.name}/{one.label_filename}")
-        if one.label_filename and (own / one.label_filename).is_file()
-        else one
-        for one in config.output
-    )
-    return dataclasses.replace(config, output=output)
 
 
 def _unversioned(config: ModelConfig) -> ModelConfig:

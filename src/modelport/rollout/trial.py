@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 
-from modelport.repository import publish
+from modelport.repository import plans, publish
 from modelport.repository.layout import ModelFolder, Repository
 from modelport.repository.manifest import Manifest
 from modelport.repository.placing import place
@@ -14,6 +15,7 @@ from modelport.repository.samples import FILE_NAME as SAMPLES
 from modelport.repository.samples import Samples
 from modelport.repository.settings import Settings
 from modelport.rollout.change import Target
+from modelport.runtime import accelerator
 from modelport.runtime.server import Server
 from modelport.spec.parts import Tolerance
 from modelport.verify import latency, through_server
@@ -45,6 +47,9 @@ def run(target: Target, settings: Settings, tell: Tell) -> Trial:
     """
     found = Trial()
     repository = target.repository
+    found.objections += _untriable(target)
+    if found.objections:
+        return found
     tell(f"trying {', '.join(f'{n} {v}' for n, v in sorted(target.versions.items()))}")
     with _served(repository, target.versions) as after:
         for name, version in sorted(target.versions.items()):
@@ -60,6 +65,15 @@ def run(target: Target, settings: Settings, tell: Tell) -> Trial:
             tell("timing it beside what serves")
             _time(target, settings, compared, after, found)
     return found
+
+
+def _untriable(target: Target) -> Iterator[str]:
+    """Name plans that no server of this machine can run, though others may."""
+    here = cache(accelerator.detect)
+    for name, version in sorted(target.versions.items()):
+        plan = plans.plan_of(target.repository.folder(name), version)
+        if plan is not None and (why := plans.misfit(plan[1], here())):
+            yield f"{name} {version} is a plan that cannot be tried here: {why}"
 
 
 def _time(

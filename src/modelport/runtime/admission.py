@@ -10,6 +10,7 @@ from modelport.errors import IntegrityError
 from modelport.repository import trust
 from modelport.repository.keys import PublicKey
 from modelport.repository.layout import ModelFolder
+from modelport.runtime.plan import Model
 
 
 def check(folders: Iterable[ModelFolder], trusted: Sequence[Path] = ()) -> None:
@@ -39,10 +40,16 @@ def check(folders: Iterable[ModelFolder], trusted: Sequence[Path] = ()) -> None:
                 _remove_bytecode(folder.version_dir(version))
 
 
-def check_one(repositories: Sequence[Path], name: str, trusted: Sequence[Path] = ()) -> None:
-    """Do the same for one model, wherever it is; one that is nowhere is Triton's to refuse."""
-    found = [ModelFolder(repository / name) for repository in repositories]
-    check([folder for folder in found if folder.path.is_dir()], trusted)
+def check_stand_ins(models: Iterable[Model], trusted: Sequence[Path] = ()) -> None:
+    """Refuse the same of versions that are loaded in place of those that config.pbtxt names.
+
+    They bring no configuration of their own but what was checked with those.
+    """
+    for model in models:
+        if model.instead is not None and (
+            keys := trust.demanded(model.folder.path.parent, trusted)
+        ):
+            trust.check(model.folder, model.instead, keys, live=False)
 
 
 def _remove_bytecode(version_dir: Path) -> None:

@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
+from modelport.repository import pbtxt
+from modelport.spec.config import ModelConfig
+
 KEY_HEADER = "modelport-control"
 RESTRICTED = ("model-repository", "shared-memory", "trace", "logging")
 
@@ -83,9 +86,16 @@ class Control:
         except (OSError, http.client.HTTPException):
             return False
 
-    def load(self, model: str, *, timeout_s: float) -> None:
-        """Load a model and wait for it; raises as :meth:`call`."""
-        self.call(f"/v2/repository/models/{quote(model)}/load", timeout_s=timeout_s)
+    def load(self, model: str, *, timeout_s: float, config: ModelConfig | None = None) -> None:
+        """Load a model and wait for it; raises as :meth:`call`.
+
+        Args:
+            model: its name.
+            timeout_s: how long it may take.
+            config: taken instead of config.pbtxt.
+        """
+        body = {"parameters": {"config": pbtxt.to_json(config)}} if config else None
+        self.call(f"/v2/repository/models/{quote(model)}/load", body, timeout_s=timeout_s)
 
     def unload(self, model: str) -> None:
         """Begin to unload a model; requests in flight are still answered."""

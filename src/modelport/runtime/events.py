@@ -8,6 +8,7 @@ from typing import Literal
 
 Kind = Literal[
     "toolchain",  # something is fetched or made, once per machine
+    "plan",  # a TensorRT plan serves, is refused, or could be built
     "started",  # tritonserver answers; no model is loaded yet
     "loaded",  # one model serves
     "failed",  # one model did not load

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from types import TracebackType
 
-from google.protobuf.json_format import MessageToJson
-
 from modelport.repository import pbtxt
 from modelport.runtime.control import KEY_HEADER, Refused
 from modelport.spec.config import ModelConfig
@@ -50,7 +48,7 @@ class GrpcControl:
         Raises:
             Refused: it did not load in time; the message is the server's.
         """
-        text = MessageToJson(pbtxt.to_message(config)) if config else None
+        text = pbtxt.to_json(config) if config else None
         try:
             self._client.load_model(
                 model, headers=self._headers, config=text, client_timeout=timeout_s

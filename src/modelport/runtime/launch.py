@@ -53,6 +53,8 @@ def command(toolchain: Toolchain, options: Options) -> list[str]:
         f"--grpc-restricted-protocol={restricted}",
         f"--backend-config=python,shm-region-prefix-name={options.shm_prefix}",
         f"--exit-timeout-secs={options.drain_s}",
+        # Plans that run on later versions of TensorRT too bring code, as Python models do.
+        "--backend-config=tensorrt,version-compatible=true",
     ]
     if options.complete_configs:
         arguments.append("--disable-auto-complete-config")

@@ -6,7 +6,7 @@ import http.client
 import queue
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from modelport.runtime import bytecode, reasons
@@ -41,6 +41,7 @@ class Loader:
         timeout_s: deadline of each model, from when its own load begins.
         on_event: hears ``loaded`` and ``failed``.
         loads: carries out the loads; over gRPC they hold up nobody whom the server serves.
+        failures: of models that are known to be of no use, and of those that do not load.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Loader:
         timeout_s: float,
         on_event: Listener,
         loads: GrpcControl | None = None,
+        failures: Mapping[str, Failure] | None = None,
     ) -> None:
         self.control = control
         self.loads = loads or control
@@ -61,7 +63,7 @@ class Loader:
         self.log = log
         self.timeout_s = timeout_s
         self.on_event = on_event
-        self.failures: dict[str, Failure] = {}
+        self.failures: dict[str, Failure] = dict(failures or {})
         self.versions: dict[str, str] = {}
         self._pending: dict[str, _Load] = {}
         self._answers: queue.Queue[tuple[str, str | None]] = queue.Queue()
@@ -79,7 +81,7 @@ class Loader:
                 del waiting[model.name]
                 if self._loadable(model):
                     bytecode.write(model)
-                    self._begin(model.name)
+                    self._begin(model)
             if self._pending:
                 self._collect()
 
@@ -91,10 +93,10 @@ class Loader:
 
     def _loadable(self, model: Model) -> bool:
         """Say whether a load can come to an end; note the failure where it cannot."""
-        failure = None
-        if bad := sorted(model.parts & self.failures.keys()):
+        failure = self.failures.get(model.name)
+        if failure is None and (bad := sorted(model.parts & self.failures.keys())):
             failure = Failure(model.name, None, f"its part {', '.join(bad)} did not load")
-        elif lacking := model.lacking_code():
+        elif failure is None and (lacking := model.lacking_code()):
             # Triton would wait for ever.
             failure = Failure(
                 model.name,
@@ -107,21 +109,21 @@ class Loader:
             self._fail(failure, took=None)
         return failure is None
 
-    def _begin(self, model: str) -> None:
-        self._pending[model] = _Load(model, time.monotonic())
+    def _begin(self, model: Model) -> None:
+        self._pending[model.name] = _Load(model.name, time.monotonic())
         # Daemon threads: one that waits for a hung load ends with the server.
         threading.Thread(target=self._call, args=(model,), daemon=True).start()
 
-    def _call(self, model: str) -> None:
+    def _call(self, model: Model) -> None:
         reason: str | None = None
         try:
             # The deadline is kept by _collect, which knows more; this is the net below it.
-            self.loads.load(model, timeout_s=self.timeout_s + 30)
+            self.loads.load(model.name, timeout_s=self.timeout_s + 30, config=model.override)
         except Refused as refusal:
             reason = str(refusal)
         except (OSError, http.client.HTTPException) as error:
             reason = f"no answer from the server: {error or type(error).__name__}"
-        self._answers.put((model, reason))
+        self._answers.put((model.name, reason))
 
     def _collect(self) -> None:
         try:

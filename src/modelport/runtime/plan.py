@@ -18,12 +18,26 @@ class Model:
     Attributes:
         config: its config.pbtxt; None where there is none and Triton completes it.
         parts: the models that it is an ensemble of, or that its code calls.
+        instead: the version that is loaded where it is not the one that config.pbtxt names; then
+            ``config`` is what it is loaded with. See :mod:`modelport.runtime.stand_ins`.
+        in_place_of: the one that config.pbtxt names then.
     """
 
     name: str
     folder: ModelFolder
     config: ModelConfig | None
     parts: frozenset[str]
+    instead: int | None = None
+    in_place_of: int | None = None
+
+    @property
+    def override(self) -> ModelConfig | None:
+        """What Triton is given in place of config.pbtxt; None where that holds."""
+        return self.config if self.instead is not None else None
+
+    def versions(self) -> list[int]:
+        """Versions that are loaded, ascending."""
+        return self.folder.served_versions() if self.instead is None else [self.instead]
 
     @property
     def complete(self) -> bool:
@@ -42,7 +56,7 @@ class Model:
         """List the versions of a Python model that would be served but have no code."""
         if self.config is None or self.config.backend != "python":
             return []
-        versions = self.folder.served_versions()
+        versions = self.versions()
         return [v for v in versions if not (self.folder.version_dir(v) / self.code_file).is_file()]
 
 
@@ -76,6 +90,10 @@ class Plan:
         for wave in self.waves():
             using |= {name for name in wave if self.models[name].parts & using}
         return [name for wave in self.waves() for name in wave if name in using - {part}]
+
+    def stand_ins(self) -> list[Model]:
+        """List the models that are loaded in another version than config.pbtxt says."""
+        return [model for model in self.models.values() if model.instead is not None]
 
     @property
     def complete(self) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _PROC = Path("/proc")
+_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,20 @@ def pss_bytes(pid: int) -> int | None:
         return None
     lines = (line.split() for line in text.splitlines() if line.startswith("Pss:"))
     return next((int(fields[1]) << 10 for fields in lines), None)
+
+
+def cpu_s(group: int) -> float:
+    """Give the user and system time so far of all processes of a group: a server and its stubs."""
+    return sum(_cpu_s(process.pid) for process in processes() if process.group == group)
+
+
+def _cpu_s(pid: int) -> float:
+    try:
+        text = (_PROC / str(pid) / "stat").read_text(errors="replace")
+    except (FileNotFoundError, ProcessLookupError):  # it ended meanwhile
+        return 0.0
+    fields = text.rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S  # utime, stime: proc_pid_stat(5)
 
 
 def listener(port: int) -> Process | None:

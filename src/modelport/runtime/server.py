@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
 from modelport.errors import LoadError
-from modelport.runtime import admission, drain, logs, plan, proc, servers, startup
+from modelport.repository.plans import Place
+from modelport.runtime import (
+    accelerator,
+    admission,
+    drain,
+    logs,
+    plan,
+    proc,
+    servers,
+    stand_ins,
+    startup,
+)
 from modelport.runtime import toolchain as toolchains
 from modelport.runtime.control import KEY_HEADER, Refused
 from modelport.runtime.events import Event, Listener, ignore
@@ -22,6 +34,7 @@ from modelport.runtime.servers import Endpoints, RunningServer
 from modelport.runtime.startup import DRAIN_S, Order, Started
 from modelport.runtime.stubs import Stubs
 from modelport.runtime.toolchain import Toolchain
+from modelport.spec.config import ModelConfig
 
 __all__ = ["Endpoints", "Event", "Server", "load_error"]
 
@@ -49,6 +62,7 @@ class Server:
         self._state_file: Path | None = None
         self._load_timeout_s = 60.0
         self._trusted: tuple[Path, ...] = ()
+        self._look: stand_ins.Look = accelerator.looking(order.toolchain)
         self.plan = order.plan
         self.stubs = Stubs(started.process, order.plan)
         self.endpoints = started.endpoints
@@ -73,6 +87,7 @@ class Server:
         listed: bool = True,
         response_cache: bool | None = None,
         trusted: Sequence[Path] = (),
+        here: Place | None = None,
     ) -> Server:
         """Start tritonserver and load models; returns when every model serves.
 
@@ -94,6 +109,7 @@ class Server:
                 without it too.
             trusted: public keys; nothing is loaded that none of them signed, whatever the
                 repository demands. Empty for what its ``[trust]`` says.
+            here: the GPU and TensorRT that plans must fit; None for those of this machine.
 
         Raises:
             RepositoryError: the repository or a model is missing.
@@ -102,7 +118,8 @@ class Server:
             ToolchainError: there is no tritonserver.
             PortInUseError: somebody listens on a port that was asked for.
             ServerStartError: tritonserver ended or never answered.
-            LoadError: models did not load; the server is stopped again.
+            LoadError: models did not load, and the server is stopped again; or one is a plan that
+                does not fit this machine and has no ONNX version, and nothing was started.
         """
         listener = on_event or ignore
         paths = [repository] if isinstance(repository, (str, Path)) else repository
@@ -114,17 +131,23 @@ class Server:
         }
         planned = plan.make(repositories, models)
         admission.check((model.folder for model in planned.models.values()), trusted)
+        toolchain = toolchain or toolchains.ensure(listener)
+        look = accelerator.looking(toolchain, here)
+        chosen = stand_ins.choose(planned, look, listener)
+        admission.check_stand_ins(chosen.plan.stand_ins(), trusted)
         order = Order(
             repositories=repositories,
-            plan=planned,
+            plan=chosen.plan,
             host=host,
             wanted_ports=wanted,
             log_path=logs.usable(log_path) if log_path else logs.new_path(),
-            toolchain=toolchain or toolchains.ensure(listener),
+            toolchain=toolchain,
             response_cache=response_cache,
         )
+        if chosen.refused:
+            raise load_error(list(chosen.refused.values()), order.log_path)
         server = cls(order, startup.start(order), listener)
-        server._trusted = tuple(trusted)
+        server._trusted, server._look = tuple(trusted), look
         try:
             server._load_all(load_timeout_s)
             if listed:
@@ -163,9 +186,11 @@ class Server:
         wanted = plan.make(self._order.repositories, models)
         new = Plan({n: m for n, m in wanted.models.items() if n not in self.plan.models})
         admission.check((model.folder for model in new.models.values()), self._trusted)
+        chosen = self._chosen(new, self._listener)
+        new = chosen.plan
         self.stubs.know(new)
         with self._grpc_control() as control:
-            loader = self._loader(on_event or self._listener, control)
+            loader = self._loader(on_event or self._listener, control, chosen.refused)
             loader.run(new)
         self.stubs.look()
         # Only now: whoever goes through the plan meanwhile finds nothing that is half loaded.
@@ -182,13 +207,26 @@ class Server:
             LoadError: it did not load.
         """
         timeout_s = timeout_s or self._load_timeout_s
-        admission.check_one(self._order.repositories, name, self._trusted)
         try:
+            config = self._admitted(name)
             with self._grpc_control() as control:
-                control.load(name, timeout_s=timeout_s)
+                control.load(name, timeout_s=timeout_s, config=config)
         except Refused as refusal:
             words = self._started.log.poll_failure(name) or str(refusal)
             raise load_error([explain(name, None, words)], self.log_path) from refusal
+
+    def loaded(self) -> dict[str, list[int]]:
+        """Ask the server which versions of its models are ready, ascending.
+
+        It may be another one than config.pbtxt says: see :mod:`modelport.runtime.stand_ins`.
+        Empty where the server does not answer.
+        """
+        found: dict[str, list[int]] = {}
+        with contextlib.suppress(Refused, OSError, http.client.HTTPException):
+            for state in self._started.control.index():
+                if state.state == "READY":
+                    found.setdefault(state.name, []).append(int(state.version))
+        return {name: sorted(versions) for name, versions in found.items()}
 
     def unload(self, name: str, *, timeout_s: float = 30.0) -> None:
         """Unload a model and wait until its last request is answered; raises LoadError."""
@@ -261,7 +299,35 @@ class Server:
         self.versions = dict(sorted(loader.versions.items()))
         self._listener(Event("ready", f"{len(self.versions)} models serve"))
 
-    def _loader(self, listener: Listener, loads: GrpcControl | None = None) -> Loader:
+    def _chosen(self, new: Plan, listener: Listener = ignore) -> stand_ins.Chosen:
+        """Choose between plans and ONNX versions of models, and admit what was chosen."""
+        chosen = stand_ins.choose(new, self._look, listener, known=self.plan.models.values())
+        admission.check_stand_ins(chosen.plan.stand_ins(), self._trusted)
+        return chosen
+
+    def _admitted(self, name: str) -> ModelConfig | None:
+        """Say what a model is to be loaded with in place of its config.pbtxt, read anew.
+
+        Raises:
+            IntegrityError: signatures are demanded, and a version is unsigned or altered.
+            LoadError: it is a plan that does not fit this machine.
+        """
+        # One that is nowhere is Triton's to refuse.
+        if not any((path / name).is_dir() for path in self._order.repositories):
+            return None
+        model = plan.make(self._order.repositories, [name]).models[name]
+        admission.check([model.folder], self._trusted)
+        chosen = self._chosen(Plan({name: model}))
+        if chosen.refused:
+            raise load_error(list(chosen.refused.values()), self.log_path)
+        return chosen.plan.models[name].override
+
+    def _loader(
+        self,
+        listener: Listener,
+        loads: GrpcControl | None = None,
+        failures: Mapping[str, Failure] | None = None,
+    ) -> Loader:
         started = self._started
         return Loader(
             started.control,
@@ -271,6 +337,7 @@ class Server:
             timeout_s=self._load_timeout_s,
             on_event=listener,
             loads=loads,
+            failures=failures,
         )
 
     def _raise_failures(self, loader: Loader) -> None:

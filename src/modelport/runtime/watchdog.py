@@ -10,6 +10,7 @@ import logging
 import threading
 import time
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,8 +24,8 @@ from modelport.errors import (
     OverloadedError,
     ServerUnreachableError,
 )
+from modelport.repository import plans
 from modelport.repository.layout import ModelFolder
-from modelport.repository.manifest import Manifest
 from modelport.repository.samples import FILE_NAME, Case, Samples
 from modelport.runtime.events import Event, Kind, Listener
 from modelport.runtime.plan import Model
@@ -167,6 +168,8 @@ class Watchdog:
             self._tell("unhealed", model, f"{what}; next attempt in {pause_s:g} s at the earliest")
         else:
             health.complaint = ""
+            # It may have been loaded in another version than before.
+            self._samples.pop(model.name, None)
             took = time.monotonic() - start
             self._tell("healed", model, f"{model.name} was loaded anew", took)
         health.failures = 0
@@ -199,32 +202,37 @@ class Watchdog:
         return self._client
 
     def _sample(self, model: Model) -> Sample | None:
-        """Give the sample of the newest served version; read again when config.pbtxt changed."""
+        """Give the sample of the newest loaded version; read again when config.pbtxt changed."""
         config_path = model.folder.config_path
         changed = config_path.stat().st_mtime if config_path.exists() else 0.0
         known = self._samples.get(model.name)
         if known is None or known[0] != changed:
-            known = self._samples[model.name] = (changed, read_sample(model.folder))
+            sample = read_sample(model.folder, self._server.loaded())
+            known = self._samples[model.name] = (changed, sample)
         return known[1]
 
 
-def read_sample(folder: ModelFolder) -> Sample | None:
-    """Give the first sample of the newest served version; None for a model that has none.
+def read_sample(folder: ModelFolder, loaded: Mapping[str, Sequence[int]]) -> Sample | None:
+    """Give the first sample of the newest loaded version; None for a model that has none.
 
     Models that answer a stream, or belong to a sequence, have no lone request.
+
+    Args:
+        folder: the model.
+        loaded: versions by model; of one that is not among them, those of config.pbtxt count.
     """
     try:
         config = folder.config()
         policy = config.model_transaction_policy
         if config.sequence_batching is not None or (policy is not None and policy.decoupled):
             return None
-        versions = folder.served_versions()
+        versions = loaded.get(folder.name) or folder.served_versions()
         path = folder.version_dir(versions[-1]) / FILE_NAME if versions else Path()
         if not path.is_file():
             return None
-        bound = Manifest.read(path.parent).proof.tolerance
+        tolerance = plans.tolerance(folder, versions[-1], loaded)
         case = Samples.read(path).cases[0]
     except (ModelportError, IndexError) as error:
         log.warning("%s has no usable sample: %s", folder.name, error)
         return None
-    return Sample(versions[-1], case, Tolerance(bound.absolute, bound.relative))
+    return Sample(versions[-1], case, tolerance)

@@ -46,7 +46,8 @@ from modelport.spec.parts import (
 )
 from modelport.spec.precision import Budget, NamedVariant
 
-Kind: TypeAlias = Literal["onnx", "python", "ensemble"]
+# What lies in the version folders; a plan is an ONNX model that TensorRT compiled for one GPU.
+Kind: TypeAlias = Literal["onnx", "python", "ensemble", "plan"]
 # One answer to each request; one to each request of a sequence; several to one request.
 Delivery: TypeAlias = Literal["single", "sequence", "stream"]
 # Triton takes the folder's name for the model's name, so it must be a plain file name.
@@ -211,8 +212,10 @@ class TorchModel(Model):
         names = [variant.name for variant in self.variants]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"variants named more than once: {', '.join(twice)}")
-        if self.data is None and {"int8", "pruned"} & set(names):
-            raise ValueError("the variants int8 and pruned need `data`, of which they learn")
+        if self.data is None and "int8" in names:
+            raise ValueError("the variant int8 needs `data`, on which it finds its ranges")
+        if self.training is None and "pruned" in names:
+            raise ValueError("the variant pruned needs `training`, which goes on with less")
         return self
 
     def _config_fields(self) -> dict[str, Any]:

@@ -23,6 +23,8 @@ Precision: TypeAlias = Literal[
 ]
 # The network as it was trained, from which the variants are derived.
 FULL: Precision = "fp32"
+# A TensorRT engine, which stands beside the version that serves where there is no such GPU.
+PLAN: Precision = "plan"
 # A figure that every variant has, whatever its model measures.
 COSINE = "cosine"
 Positive: TypeAlias = Annotated[int, Field(ge=1)]
@@ -40,6 +42,8 @@ class Variant:
     """
 
     precision: ClassVar[Precision]
+    # Whether an item's answer depends on the others of its batch.
+    mixes_batch: ClassVar[bool] = False
 
     keep: tuple[str, ...] = ()
 
@@ -80,10 +84,12 @@ class Int8Dynamic(Variant):
     """Weights as 8-bit integers; ranges of activations are found anew in each request.
 
     For matrix products and LSTMs, whose weights are read more than they are used. Convolutions
-    become slower by it, and are left alone.
+    become slower by it, and are left alone. A range is that of the whole batch, so an answer
+    depends, within the error of its quantization, on what else is in the batch.
     """
 
     precision: ClassVar[Precision] = "int8-dynamic"
+    mixes_batch: ClassVar[bool] = True
 
 
 @dataclass(frozen=True, config=STRICT, kw_only=True)
@@ -134,7 +140,8 @@ class Pruned(Variant):
     arXiv:2301.12900); ``keep`` names modules of the torch network here.
 
     Args:
-        share: of the channels of each layer that are removed.
+        share: of the channels of each layer that are removed; the number that stays is a
+            multiple of 8, in which CPUs compute.
         epochs: of training afterwards.
         learning_rate: of it; that of the training by default, divided by 4.
     """
@@ -194,7 +201,8 @@ class Budget:
 
     Args:
         metric: a figure of the model's evaluation, or ``cosine``: the least cosine between an
-            output of the variant and of the torch network, over the items of the proof.
+            output of the variant and of the torch network, over the items of the proof. A pruned
+            network is trained further, so no cosine bounds it.
         drop: how far it may fall below that of FP32, in the figure's own unit.
         rise: how far it may rise above, for a figure of which less is better.
         at_least: a bound of its own, whatever FP32 has.
@@ -233,7 +241,7 @@ class Budget:
     def describe(self) -> str:
         """Show the bound as text, such as ``falls by at most 0.005``."""
         if self.at_least is not None:
-            return f">= {self.at_least:g}"
+            return f"at least {self.at_least:g}"
         if self.rise is not None:
             return f"rises by at most {self.rise:g}"
         return f"falls by at most {self.drop:g}"

@@ -60,7 +60,7 @@ def measure(
     Raises:
         ClientError: a question is not answered.
     """
-    cases = _single(samples)
+    cases = single_items(samples)
     times = {
         transport: _times(url, model, cases, samples.delivery, limit_s / len(urls))
         for transport, url in urls.items()
@@ -87,8 +87,8 @@ def _processor() -> str:
     return next(names, platform.machine())
 
 
-def _single(samples: Samples) -> Sequence[Case]:
-    """Choose what a caller would ask: one item."""
+def single_items(samples: Samples) -> Sequence[Case]:
+    """Choose what a caller would ask: one item; those with a title where there are such."""
     titled = [case for case in samples.cases if case.title]
     if titled or samples.delivery != "single":
         return titled or samples.cases
@@ -186,7 +186,7 @@ def compare(
     Raises:
         ClientError: a question is not answered.
     """
-    cases = _single(samples)
+    cases = single_items(samples)
     times: tuple[list[float], list[float]] = ([], [])
     with Client(before) as one, Client(after) as other:
         answers = [_answers(client, model, cases, samples.delivery) for client in (one, other)]

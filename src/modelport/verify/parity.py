@@ -97,12 +97,13 @@ def _difference(
     if got.dtype != expected.dtype:
         problem = f"{name}: dtype {got.dtype}, expected {expected.dtype}"
         return Difference(name, np.inf, np.inf, problem)
-    if _is_float(expected):
+    if is_float(expected):
         return _float_difference(name, got, expected, tolerance)
     return _exact_difference(name, got, expected)
 
 
-def _is_float(array: np.ndarray) -> bool:
+def is_float(array: np.ndarray) -> bool:
+    """Say whether an array holds floating-point numbers."""
     # bfloat16 is a void type to numpy, hence the name.
     return np.issubdtype(array.dtype, np.floating) or array.dtype.name == "bfloat16"
 

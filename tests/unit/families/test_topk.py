@@ -41,6 +41,8 @@ def test_a_right_answer_counts_where_it_stands() -> None:
     row = [0.0, 5.0, 4.0, 3.0, 2.0, 1.0]
     data = split([row] * 4, [1, 2, 3, 4])  # first, second, third, fourth
     assert BEST.measure(torch.nn.Identity(), data) == {"top1": 0.25, "top3": 0.75}
+    # What is served of the network is worth the same.
+    assert BEST.measure(BEST.part(torch.nn.Identity()), data) == {"top1": 0.25, "top3": 0.75}
 
 
 def test_the_commonest_classes_are_what_needs_no_network() -> None:

@@ -47,6 +47,16 @@ def test_pinned_versions_stay_and_bring_their_parts(many: Repository) -> None:
     assert kept["part", 4] == "a part of whole 4"
 
 
+def test_what_a_variant_was_derived_from_stays_with_it(many: Repository) -> None:
+    folder = many.folder("part")
+    variant = folder.manifest(6).model_copy(update={"precision": "int8", "derived_from": 3})
+    variant.write(folder.version_dir(6))
+    # The variant is kept as a part, so that part's ancestor is, too.
+    assert removed(many, 1) == {"part": [1, 4, 5], "whole": [1, 3, 4, 5]}
+    kept = cleaning.look(many, keep=1).kept
+    assert kept["part", 3] == "what version 6 in int8 was derived from"
+
+
 def test_what_a_roll_back_would_bring_stays(many: Repository) -> None:
     changes = {"whole": Switched(before=[3], after=2), "part": Switched(before=[3], after=2)}
     _, text = history.appended(

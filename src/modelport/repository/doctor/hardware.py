@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+from modelport.repository import gpus
+from modelport.repository.gpus import Gpu
+
 _TENSORRT = ("tensorrt", "tensorrt-cu12", "tensorrt-cu13")
 
 
@@ -18,12 +21,15 @@ class Machine:
     gpus: int
     tensorrt: str | None = None
     """Version of TensorRT, such as 10.5.0; None where there is none."""
+    gpu: Gpu | None = None
+    """The first GPU, where its driver describes it."""
 
     @classmethod
     def detect(cls) -> Machine:
         """Count the cores that this process may use and the GPUs that CUDA would show it."""
-        cores = len(os.sched_getaffinity(0))
-        return cls(cores=cores, gpus=_visible_gpus(), tensorrt=_tensorrt())
+        cores, visible = len(os.sched_getaffinity(0)), _visible_gpus()
+        gpu = gpus.gpu() if visible else None
+        return cls(cores=cores, gpus=visible, tensorrt=_tensorrt(), gpu=gpu)
 
 
 def _visible_gpus() -> int:

@@ -1,0 +1,83 @@
+"""Every graph of the zoo, variants included, against TensorRT's compiler: nothing is executed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from modelport.build import half, tensorrt
+from modelport.repository.layout import ModelFolder, Repository
+from modelport.repository.samples import FILE_NAME, Samples
+from modelport.spec.precision import FULL, Bf16, Fp16, Plan
+
+# A support vector machine in ONNX's operators for classic methods.
+CLASSIC = "tabular"
+# Operators of ONNX Runtime alone: these variants are for CPUs.
+FOR_CPUS = {"int8-dynamic", "int8-weights", "int4-weights"}
+
+
+def test_every_published_graph_compiles_or_is_of_another_runtime(repository: Repository) -> None:
+    """A compile check, not an execution: no GPU has run any of them."""
+    pytest.importorskip("tensorrt_rtx")
+    verdicts = list(tensorrt.check(repository))
+    failed = [
+        f"{v.model} {v.versions} {v.precision}: {v.reason}"
+        for v in verdicts
+        if v.outcome == "failed"
+    ]
+    assert not failed, "\n".join(failed)
+    foreign = [v for v in verdicts if v.outcome == "foreign" and v.precision not in FOR_CPUS]
+    assert {v.model for v in foreign} == {CLASSIC}
+    assert all("ai.onnx.ml.SVMClassifier" in v.operators for v in foreign)
+    compiled = {v.model for v in verdicts if v.outcome == "compiled"}
+    networks = {folder.name for folder in _networks(repository)}
+    assert {v.model for v in verdicts if v.precision == FULL} - compiled == {CLASSIC}
+    assert compiled >= networks - {CLASSIC}
+
+
+@pytest.mark.parametrize("variant", [Fp16(), Bf16()], ids=["fp16", "bf16"])
+def test_every_network_compiles_in_16_bits(
+    repository: Repository, tmp_path: Path, variant: Fp16 | Bf16
+) -> None:
+    """A compile check, not an execution: no GPU has run any of them."""
+    pytest.importorskip("tensorrt_rtx")
+    for folder in _networks(repository):
+        if folder.name == CLASSIC:
+            continue
+        version = _full(folder)
+        config, place = folder.config_of(version), folder.version_dir(version)
+        batches = [case.inputs for case in Samples.read(place / FILE_NAME).cases[:3]]
+        target = tmp_path / f"{folder.name}.onnx"
+        facts = half.convert(
+            place / "model.onnx", target, batches or [_drawn(folder, version)], variant
+        )
+        assert facts["converted"], folder.name
+        plan = Plan(lengths=tensorrt.lengths(config, place / FILE_NAME))
+        shapes = tensorrt.profile_of(config.input, config.max_batch_size, plan)
+        assert tensorrt.compile(target, shapes, tensorrt.EngineOptions()).data, folder.name
+        target.unlink()
+
+
+def _networks(repository: Repository) -> list[ModelFolder]:
+    return [
+        folder
+        for folder in repository.models()
+        if any((folder.version_dir(v) / "model.onnx").is_file() for v in folder.versions())
+    ]
+
+
+def _full(folder: ModelFolder) -> int:
+    proven = folder.proven_versions()
+    return max(version for version in proven if folder.manifest(version).precision == FULL)
+
+
+def _drawn(folder: ModelFolder, version: int) -> Mapping[str, np.ndarray]:
+    """Make a batch of a model whose samples are too large to be kept: pictures, bytes."""
+    rng = np.random.default_rng(1)
+    return {
+        tensor.name: rng.integers(0, 256, (1, *tensor.dims), np.uint8)
+        for tensor in folder.config_of(version).input
+    }
