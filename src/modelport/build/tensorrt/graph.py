@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 # They move elements, whatever their type; the first input is what they move.
@@ -35,15 +36,19 @@ def foreign(path: Path) -> list[str]:
 def readable(path: Path) -> bytes | None:
     """Give the graph as TensorRT wants it; ``None`` where that is the file itself.
 
-    The numbers stay the same. TensorRT takes
+    The numbers stay the same, but for an INT8 graph whose ranges are not symmetric. TensorRT
+    takes
 
     - an input of UINT8 only when a cast comes first. Where a graph moves the bytes about before
       it casts them, which costs a CPU less, the cast trades places with the moves.
     - no quantized biases, which ONNX Runtime's kernels want in INT32: they become floats.
+    - no zero points but 0: see :mod:`modelport.build.quantization.symmetric`.
     """
     import onnx
 
     model = onnx.load(str(path), load_external_data=False)
+    if _asymmetric(model.graph):
+        return _symmetric(path)
     images = [
         tensor.name
         for tensor in model.graph.input
@@ -52,6 +57,23 @@ def readable(path: Path) -> bytes | None:
     changed = [_cast_first(model.graph, name) for name in images]
     changed.append(_float_biases(model.graph))
     return model.SerializeToString() if any(changed) else None
+
+
+def _asymmetric(graph: Any) -> bool:
+    from onnx import TensorProto
+
+    types = {tensor.name: tensor.data_type for tensor in graph.initializer}
+    points = (n.input[2] for n in graph.node if n.op_type == "QuantizeLinear" and n.input[2:])
+    return any(types.get(name) == TensorProto.UINT8 for name in points)
+
+
+def _symmetric(path: Path) -> bytes:
+    from modelport.build.quantization.symmetric import symmetric
+
+    with TemporaryDirectory(prefix="modelport-symmetric-") as folder:
+        target = Path(folder) / path.name
+        symmetric(path, target)
+        return target.read_bytes()
 
 
 def _float_biases(graph: Any) -> bool:
