@@ -126,7 +126,10 @@ class Pairs:
         return dataset.map(added)
 
     def calibration(self, split: Split) -> Iterator[Arrays]:
-        """Give the texts of a split as a server gets them, one by one: a ``calibration``.
+        """Give the answers of a split as a server gets them, one by one: a ``calibration``.
+
+        Not the queries: two people may well give one title to what they wrote, and no item of
+        the test split may be among those of the training split.
 
         Args:
             split: of :meth:`tokenized`.
@@ -135,14 +138,13 @@ class Pairs:
             ``input_ids`` and ``attention_mask``, int64[1, length], without the padding that the
             longest text of the split brought.
         """
-        for side in (self.query, self.answer):
-            pairs = zip(split.inputs[f"{side}_ids"], split.inputs[f"{side}_mask"], strict=True)
-            for ids, mask in pairs:
-                length = int(mask.sum())
-                yield {
-                    "input_ids": ids[np.newaxis, :length],
-                    "attention_mask": mask[np.newaxis, :length],
-                }
+        names = (f"{self.answer}_ids", f"{self.answer}_mask")
+        for ids, mask in zip(*(split.inputs[name] for name in names), strict=True):
+            length = int(mask.sum())
+            yield {
+                "input_ids": ids[np.newaxis, :length],
+                "attention_mask": mask[np.newaxis, :length],
+            }
 
     def measure(self, encoder: nn.Module, dataset: Dataset) -> Mapping[str, float]:
         """Give the figures of an encoder's vectors: a declaration's ``measure``.

@@ -101,6 +101,10 @@ def test_pairs_that_share_their_words_are_found_by_either_way() -> None:
         assert set(figures) == names
         assert figures["accuracy_of_3_labels"] > 0.9
         assert figures["reciprocal_rank"] > 0.5
+    alone = list(pairs.calibration(dataset.test))
+    assert len(alone) == len(dataset.test)
+    assert {item["input_ids"].shape for item in alone} == {(1, 9)}
+    assert all(item["attention_mask"].all() for item in alone)
     sides = {name: array[::-1] for name, array in dataset.test.inputs.items() if "given" in name}
     mixed = Split({**dataset.test.inputs, **sides}, dataset.test.targets)
     others = replace(dataset, test=mixed)

@@ -130,6 +130,30 @@ def test_pictures_are_measured_by_the_classes_in_their_names(tmp_path: Path) -> 
     assert data.train.inputs["thumbnail"].shape == (0, 3, 32, 32)
 
 
+def test_a_training_split_may_be_cut_from_photographs(tmp_path: Path) -> None:
+    saved(tmp_path / "b_00_12.png", "red")
+    Image.fromarray(np.kron(PIXELS[0], np.ones((9, 9, 1), np.uint8))).save(tmp_path / "photo.jpg")
+
+    def train(_weights: Path, folder: Path) -> dict[str, np.ndarray]:
+        cut = pictures.patches(folder, ["photo.jpg"], count=5, side=32)
+        return photographs.thumbnails({"pixels": cut})
+
+    read = pictures.measured(photographs.thumbnails, pattern="*.png", train=train)
+    data, again = (read(Path("weights"), tmp_path) for _ in "ab")
+    assert (len(data.train), len(data.validation), len(data.test)) == (5, 0, 1)
+    assert set(data.train.targets.tolist()) == {-1}
+    seen = data.train.inputs["thumbnail"]
+    assert len({picture.tobytes() for picture in seen}) == 5
+    assert np.array_equal(seen, again.train.inputs["thumbnail"])
+
+
+def test_photographs_that_cannot_be_read_are_named(tmp_path: Path) -> None:
+    (tmp_path / "text.png").write_text("no image")
+    for name in ("text.png", "missing.png"):
+        with pytest.raises(DataError, match=f"{name}: expected a photograph, found none"):
+            pictures.patches(tmp_path, [name], count=1, side=8)
+
+
 def test_pictures_without_their_class_are_refused(tmp_path: Path) -> None:
     read = pictures.measured(photographs.thumbnails, pattern="*.png")
     with pytest.raises(DataError, match=r"expected files \*\.png, found none"):

@@ -64,7 +64,7 @@ def test_a_deviation_for_each_channel_is_spread_and_changes_nothing(
     assert cosine(convolutional, target, pictures) > 0.98
 
 
-@pytest.mark.parametrize("entry", ["body", "bo*", "Conv"])
+@pytest.mark.parametrize("entry", ["body", "bo*", "Conv", "w2"])
 def test_what_is_kept_stays_in_floats(convolutional, pictures, tmp_path, entry) -> None:
     target = tmp_path / "int8.onnx"
     facts = quantize(convolutional, target, Int8(keep=(entry,)), pictures)
