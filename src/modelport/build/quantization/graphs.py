@@ -149,7 +149,9 @@ def matching(nodes: Sequence[NodeProto], keep: Collection[str]) -> dict[str, str
     Args:
         nodes: of the graph.
         keep: operator types, or names or patterns of names: of nodes, or of their constants,
-            which keep the names of torch's modules (``"*.head.weight"``).
+            which keep the names of torch's modules (``"*.head.weight"``). A product goes by the
+            name of the bias that is added behind it, too: the exporter turns its weights, and
+            gives them a number for a name.
 
     Returns:
         Name of each node to the entry that names it.
@@ -158,8 +160,10 @@ def matching(nodes: Sequence[NodeProto], keep: Collection[str]) -> dict[str, str
         ExportError: an entry names no node.
     """
     kept: dict[str, str] = {}
+    # Of each sum's sides, what stands on the other.
+    beside = {a: b for node in nodes if node.op_type == "Add" for a, b in _both_ways(node.input)}
     for entry in keep:
-        found = [node.name for node in nodes if _is_named(node, entry)]
+        found = [n.name for n in nodes if _is_named(n, entry, beside.get(n.output[0], ""))]
         if not found:
             types = sorted({node.op_type for node in nodes})
             raise ExportError(
@@ -173,8 +177,15 @@ def matching(nodes: Sequence[NodeProto], keep: Collection[str]) -> dict[str, str
     return kept
 
 
-def _is_named(node: NodeProto, entry: str) -> bool:
-    names = (node.name, *node.input[1:])
+def _both_ways(pair: Sequence[str]) -> Iterator[tuple[str, str]]:
+    yield pair[0], pair[1]
+    yield pair[1], pair[0]
+
+
+def _is_named(node: NodeProto, entry: str, added: str) -> bool:
+    names = [node.name, *node.input[1:]]
+    if node.op_type == "MatMul":
+        names.append(added)
     return node.op_type == entry or any(fnmatch.fnmatchcase(name, entry) for name in names)
 
 
