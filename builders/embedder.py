@@ -60,6 +60,8 @@ VECTOR = spec.Tensor("vector", "FP32", (384,), doc="of length 1: the dot product
 # larger one is hardly faster for each text, and makes all others wait.
 LARGEST_BATCH = 16
 BATCHING = spec.ModelDynamicBatching(max_queue_delay_microseconds=100)
+# A review has about 60 words.
+PLAN = spec.Plan(batch=LARGEST_BATCH, lengths={t.name: ((8, 64, 256),) for t in TOKENS})
 
 tokens = spec.PythonModel(
     name="embedder_tokens",
@@ -86,6 +88,13 @@ encoder = spec.TorchModel(
     measure=PAIRS.measure,
     baselines={"TF-IDF": PAIRS.tfidf},
     gates=(spec.Gate("accuracy_of_8_labels", at_least=0.75),),
+    variants=(spec.Int8(smooth=0.8), "int8-dynamic", "fp16", PLAN),
+    budgets=(
+        spec.Budget("accuracy_of_8_labels", drop=0.005),
+        spec.Budget("recall_at_10", drop=0.005),
+        spec.Budget("cosine", at_least=0.99),
+    ),
+    calibration=PAIRS.calibration,
     # Components are about 0.05; six layers of float32 in another order move them by 1e-6.
     tolerance=spec.Tolerance(absolute=2e-5, relative=1e-3),
 )

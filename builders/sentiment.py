@@ -93,6 +93,8 @@ lstm = spec.TorchModel(
     ),
     baselines={"TF-IDF and logistic regression": texts.tfidf_classifier},
     gates=(spec.Gate("accuracy", at_least=0.89, on=REVIEWS),),
+    variants=("int8-dynamic",),
+    budgets=(spec.Budget("accuracy", drop=0.005), spec.Budget("cosine", at_least=0.99)),
     # 512 steps of float32 sums in another order.
     tolerance=spec.Tolerance(absolute=1e-4, relative=1e-4),
 )

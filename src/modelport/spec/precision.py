@@ -183,16 +183,16 @@ _KINDS: tuple[type[Variant], ...] = (
 _BY_NAME = {kind.precision: kind for kind in _KINDS}
 
 
-def _named(given: Any) -> Any:
-    if not isinstance(given, str):
+def _named(given: Any) -> Variant:
+    if isinstance(given, Variant):
         return given
     if given not in _BY_NAME:
         raise ValueError(f"no variant {given!r}; there are {', '.join(_BY_NAME)}")
     return _BY_NAME[given]()
 
 
-# A word, or an object where its settings matter.
-NamedVariant: TypeAlias = Annotated[Variant, BeforeValidator(_named)]
+# A word, or an object where its settings matter; the object in any case once it is declared.
+NamedVariant: TypeAlias = Annotated[Variant | Any, BeforeValidator(_named)]
 
 
 @dataclass(frozen=True, config=STRICT)
