@@ -10,13 +10,13 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "builders"))
 
-from _photographs import PHOTOGRAPHS  # noqa: E402
-from torch import nn  # noqa: E402
+from _photographs import PHOTOGRAPHS
+from torch import nn
 
-from modelport import spec  # noqa: E402
-from modelport.build import Dataset, Split  # noqa: E402
-from modelport.families import backbones, pictures  # noqa: E402
-from modelport.serving import photographs  # noqa: E402
+from modelport import spec
+from modelport.build import Dataset, Split
+from modelport.families import backbones, pictures
+from modelport.serving import photographs
 
 PHOTOS = ("astronaut.png", "coffee.png", "chelsea.png", "motorcycle_left.png", "rocket.jpg")
 CLASSES = 1000

@@ -29,6 +29,7 @@ DOCUMENTS = [
     "docs/stores.md",
     "docs/ci.md",
     "docs/plans.md",
+    "docs/precision.md",
 ]
 USUAL_PORTS = (8000, 8001, 8002)
 # A net under a command that hangs; no document needs as much.

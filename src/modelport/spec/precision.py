@@ -37,8 +37,9 @@ class Variant:
     """What every variant declares.
 
     Args:
-        keep: nodes of the ONNX graph that stay in FP32: names, or patterns such as
-            ``"/head/*"``; an operator type such as ``"Softmax"`` stands for all its nodes.
+        keep: nodes of the ONNX graph that stay in FP32: names or patterns, of nodes or of
+            their weights, which bear the names of torch's modules (``"*.head.*"``); an operator
+            type such as ``"Softmax"`` stands for all its nodes.
     """
 
     precision: ClassVar[Precision]
@@ -94,7 +95,7 @@ class Int8Dynamic(Variant):
 
 @dataclass(frozen=True, config=STRICT, kw_only=True)
 class Int8Weights(Variant):
-    """Weights as 8-bit integers, products in floating point: a smaller file.
+    """Weights as 8-bit integers in blocks, for a smaller file; results stay in floating point.
 
     Args:
         block: weights of a row that share a scale.
@@ -107,7 +108,7 @@ class Int8Weights(Variant):
 
 @dataclass(frozen=True, config=STRICT, kw_only=True)
 class Int4Weights(Variant):
-    """Weights of matrix products as 4-bit integers, products in floating point.
+    """Weights of matrix products as 4-bit integers in blocks; results stay in floating point.
 
     Args:
         block: weights of a row that share a scale.

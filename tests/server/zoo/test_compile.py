@@ -8,13 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from modelport.build import half, tensorrt
+from modelport.build import half, loader, selection, tensorrt
+from modelport.build.tensorrt.graph import foreign
+from modelport.build.work import Choice, Work
 from modelport.repository.layout import ModelFolder, Repository
 from modelport.repository.samples import FILE_NAME, Samples
+from modelport.spec.model import TorchModel
 from modelport.spec.precision import FULL, Bf16, Fp16, Plan
 
 # A support vector machine in ONNX's operators for classic methods.
 CLASSIC = "tabular"
+BUILDERS = Path(__file__).parents[3] / "builders"
 # Operators of ONNX Runtime alone: these variants are for CPUs.
 FOR_CPUS = {"int8-dynamic", "int8-weights", "int4-weights"}
 
@@ -36,6 +40,33 @@ def test_every_published_graph_compiles_or_is_of_another_runtime(repository: Rep
     networks = {folder.name for folder in _networks(repository)}
     assert {v.model for v in verdicts if v.precision == FULL} - compiled == {CLASSIC}
     assert compiled >= networks - {CLASSIC}
+
+
+def test_every_declared_variant_compiles_or_is_for_cpus(repository: Repository) -> None:
+    """A compile check, not an execution: no GPU has run any of them."""
+    pytest.importorskip("tensorrt_rtx")
+    seen: set[str] = set()
+    for path in selection.chosen(BUILDERS, ()):
+        builder = loader.load(path)
+        models = [m for m in builder.models if isinstance(m, TorchModel) and m.variants]
+        choices = {model.name: Choice(FULL) for model in models}
+        work = Work(builder, repository, lambda _: None, keep_edits=True, choices=choices)
+        for model in builder.models if models else ():
+            work.candidate(model)
+        for model in models:
+            folder = repository.folder(model.name)
+            version = _full(folder)
+            config, samples = folder.config_of(version), folder.version_dir(version) / FILE_NAME
+            plan = Plan(lengths=tensorrt.lengths(config, samples))
+            shapes = tensorrt.profile_of(config.input, config.max_batch_size, plan)
+            for build in work.variants(model):
+                seen.add(build.precision)
+                if build.precision in FOR_CPUS:
+                    assert foreign(build.onnx_file), (model.name, build.precision)
+                else:
+                    engine = tensorrt.compile(build.onnx_file, shapes, tensorrt.EngineOptions())
+                    assert engine.data, (model.name, build.precision)
+    assert seen == {"fp32", "int8", "int8-dynamic", "fp16", "pruned"}
 
 
 @pytest.mark.parametrize("variant", [Fp16(), Bf16()], ids=["fp16", "bf16"])
