@@ -167,7 +167,7 @@ def _commands(folder: Path, new: bool) -> list[list[str]]:
     return [
         *commands,
         # The build tools come first and pinned; pip would fetch the newest on its own.
-        [*pip, "hatchling", "editables"],
+        [*pip, "hatchling", "editables", "setuptools", "wheel"],
         [*pip, "--no-build-isolation", "--editable", f".[{EXTRA}]"],
     ]
 
