@@ -15,7 +15,7 @@ from modelport.build.quantization.calibration import Item
 from modelport.build.steps import Done, Report
 from modelport.errors import ParityError
 from modelport.repository.samples import Samples
-from modelport.spec.precision import Bf16, Fp16, Int8, Precision, Pruned, Variant
+from modelport.spec.precision import Bf16, Fp16, Int8, Int8Dynamic, Precision, Pruned, Variant
 from modelport.verify import in_process
 
 # Made for GPUs: ONNX Runtime has hardly a kernel of them for CPUs.
@@ -52,7 +52,9 @@ def make(network: NetworkBuild, variant: Variant, cases: Done) -> Done:
         source, target = network.onnx_file, folder / _ONNX
         if isinstance(variant, (Fp16, Bf16)):
             return half.convert(source, target, _requests(cases), variant)
-        feeds = calibrated(network, variant.items) if isinstance(variant, Int8) else ()
+        feeds: list[Item] = []
+        if isinstance(variant, (Int8, Int8Dynamic)) and variant.needs_calibration:
+            feeds = calibrated(network, variant.items)
         return quantize(source, target, variant, feeds)
 
     done = steps.run("variant", inputs, work)
@@ -119,7 +121,7 @@ def _from_requests(cases: Done) -> dict[str, object]:
 
 def _from_data(network: NetworkBuild, variant: Variant) -> dict[str, object]:
     inputs: dict[str, object] = {"library": [provenance.library("build/quantization")]}
-    if isinstance(variant, Int8):
+    if variant.needs_calibration:
         builder = network.builder
         inputs["calibration"] = builder.fingerprint(network.model, "data", "calibration")
         inputs["data"] = [file.entry.sha256 for file in network.fetched]

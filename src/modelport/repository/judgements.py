@@ -39,7 +39,7 @@ def losses(judgement: JudgementEntry) -> Table:
     columns = (
         "variant",
         *figures(judgement),
-        "least cosine",
+        "cosine, least / mean",
         "worst |Δ|",
         "file",
         "memory",
@@ -49,7 +49,7 @@ def losses(judgement: JudgementEntry) -> Table:
         (
             variant.precision,
             *(_figure(variant, name) for name in figures(judgement)),
-            f"{variant.least_cosine:.4f}",
+            f"{variant.least_cosine:.4f} / {variant.mean_cosine:.4f}",
             f"{variant.worst_absolute:.2g}",
             _size(variant, judgement),
             f"{variant.memory_bytes / 2**20:.0f} MiB" if variant.memory_bytes else "",

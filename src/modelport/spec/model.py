@@ -212,8 +212,9 @@ class TorchModel(Model):
         names = [variant.name for variant in self.variants]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"variants named more than once: {', '.join(twice)}")
-        if self.data is None and "int8" in names:
-            raise ValueError("the variant int8 needs `data`, on which it finds its ranges")
+        calibrated = [variant.name for variant in self.variants if variant.needs_calibration]
+        if self.data is None and calibrated:
+            raise ValueError(f"the variant {calibrated[0]} needs `data` to calibrate it on")
         if self.training is None and "pruned" in names:
             raise ValueError("the variant pruned needs `training`, which goes on with less")
         return self

@@ -53,6 +53,11 @@ class Variant:
         """What people call it, and the manifest."""
         return self.precision
 
+    @property
+    def needs_calibration(self) -> bool:
+        """Say whether it is made with items of the training split."""
+        return False
+
 
 @dataclass(frozen=True, config=STRICT, kw_only=True)
 class Int8(Variant):
@@ -79,6 +84,11 @@ class Int8(Variant):
     per_channel: bool = True
     smooth: Annotated[float, Field(ge=0, le=1)] | None = None
 
+    @property
+    def needs_calibration(self) -> bool:
+        """It always does."""
+        return True
+
 
 @dataclass(frozen=True, config=STRICT, kw_only=True)
 class Int8Dynamic(Variant):
@@ -87,10 +97,22 @@ class Int8Dynamic(Variant):
     For matrix products and LSTMs, whose weights are read more than they are used. Convolutions
     become slower by it, and are left alone. A range is that of the whole batch, so an answer
     depends, within the error of its quantization, on what else is in the batch.
+
+    Args:
+        smooth: as of :class:`Int8`; it takes calibration data.
+        items: the most calibration items, where it is smoothed.
     """
 
     precision: ClassVar[Precision] = "int8-dynamic"
     mixes_batch: ClassVar[bool] = True
+
+    smooth: Annotated[float, Field(ge=0, le=1)] | None = None
+    items: Positive = 128
+
+    @property
+    def needs_calibration(self) -> bool:
+        """Where it is smoothed."""
+        return self.smooth is not None
 
 
 @dataclass(frozen=True, config=STRICT, kw_only=True)

@@ -33,7 +33,7 @@ def test_a_word_stands_for_a_variant_as_most_want_it() -> None:
     [
         (("int9",), "no variant 'int9'; there are int8, int8-dynamic"),
         (("fp16", spec.Fp16(keep=("Softmax",))), "variants named more than once: fp16"),
-        (("int8",), "int8 needs `data`"),
+        (("int8",), "int8 needs `data` to calibrate it on"),
         (("pruned",), "pruned needs `training`"),
     ],
 )

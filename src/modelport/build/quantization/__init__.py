@@ -53,8 +53,7 @@ def quantize(
     if isinstance(variant, Int8):
         return static.quantize(source, target, variant, batches)
     if isinstance(variant, Int8Dynamic):
-        smooth = getattr(variant, "smooth", None)
-        return dynamic.quantize(source, target, variant, batches, smooth=smooth)
+        return dynamic.quantize(source, target, variant, batches)
     if isinstance(variant, (Int8Weights, Int4Weights)):
         return weights.quantize(source, target, variant)
     raise TypeError(f"{variant.name} is not made by quantization")

@@ -26,12 +26,7 @@ _FEWEST = 1 << 12
 
 
 def quantize(
-    source: Path,
-    target: Path,
-    variant: Int8Dynamic,
-    batches: Sequence[Item] = (),
-    *,
-    smooth: float | None = None,
+    source: Path, target: Path, variant: Int8Dynamic, batches: Sequence[Item] = ()
 ) -> Mapping[str, Any]:
     """Write a graph whose products and LSTMs have 8-bit weights, and whose tables are small.
 
@@ -40,8 +35,6 @@ def quantize(
         target: the file to write.
         variant: its settings.
         batches: calibration data, which only ``smooth`` needs.
-        smooth: how much of the spread of activations moves into the weights first, 0 to 1;
-            ``None`` for nothing.
 
     Returns:
         Facts that JSON can hold.
@@ -53,9 +46,9 @@ def quantize(
     named = graphs.matching(graph.nodes, variant.keep)
     chosen, kept = choose(graph, variant)
     smoothed: list[str] = []
-    if smooth is not None:
+    if variant.smooth is not None:
         products = [node for node in graph.nodes if node.name in chosen]
-        smoothed = smoothing.smooth(graph, products, batches, alpha=smooth)
+        smoothed = smoothing.smooth(graph, products, batches, alpha=variant.smooth)
     normalization.write_out(graph)
     made = quantized(graph, chosen) if chosen else graph
     # Afterwards: a product may have had its weights in common with a table.
@@ -67,7 +60,7 @@ def quantize(
         "weights": "int8, per channel; of LSTMs per tensor",
         "activations": "uint8, found in each request",
         "items": len(batches),
-        "smooth": smooth,
+        "smooth": variant.smooth,
         "smoothed": smoothed,
         "quantized": sorted([*chosen, *tables]),
         "kept": dict(sorted(kept.items())),

@@ -40,7 +40,7 @@ def test_a_gemm_is_quantized_under_its_own_name(
 def test_products_are_smoothed_where_data_are_given(transformer, texts, cosine, tmp_path) -> None:
     plain, smooth = tmp_path / "plain.onnx", tmp_path / "smooth.onnx"
     quantize(transformer, plain, Int8Dynamic(keep=("lookup",)))
-    dynamic.quantize(transformer, smooth, Int8Dynamic(keep=("lookup",)), texts, smooth=0.6)
+    dynamic.quantize(transformer, smooth, Int8Dynamic(keep=("lookup",), smooth=0.6), texts)
     assert cosine(transformer, smooth, texts) > cosine(transformer, plain, texts) > 0.95
 
 
