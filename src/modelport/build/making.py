@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from modelport.build.pruned import PrunedBuild
 from modelport.build.quantization import calibration, quantize
 from modelport.build.quantization.calibration import Item
 from modelport.build.steps import Done, Report
-from modelport.errors import ParityError
+from modelport.errors import DataError, ExportError, ParityError
 from modelport.repository.samples import Samples
 from modelport.spec.precision import Bf16, Fp16, Int8, Int8Dynamic, Precision, Pruned, Variant
 from modelport.verify import in_process
@@ -49,6 +50,10 @@ def make(network: NetworkBuild, variant: Variant, cases: Done) -> Done:
     }
 
     def work(folder: Path) -> Mapping[str, Any]:
+        with _placed(network, variant):
+            return written(folder)
+
+    def written(folder: Path) -> Mapping[str, Any]:
         source, target = network.onnx_file, folder / _ONNX
         if isinstance(variant, (Fp16, Bf16)):
             return half.convert(source, target, _requests(cases), variant)
@@ -84,6 +89,21 @@ def calibrated(network: NetworkBuild, most: int) -> list[Item]:
             train, test = (_each(model.calibration(s)) for s in (dataset.train, dataset.test))
     chosen = calibration.items(train, model.inputs, most=most, test=test)
     return calibration.feeds(chosen, batched=model.max_batch_size > 0)
+
+
+@contextmanager
+def _placed(network: NetworkBuild, variant: Variant) -> Iterator[None]:
+    """Say of what is wrong where it stands: in which file, of which model's variant."""
+    try:
+        yield
+    except (DataError, ExportError) as error:
+        place = f"{network.builder.path}: model {network.model.name!r}, variant {variant.name}"
+        raise type(error)(
+            f"{place}: {error.what}",
+            cause=error.cause,
+            next_step=error.next_step,
+            **{"model": network.model.name, **error.objects},
+        ) from error
 
 
 def _pruned(build: PrunedBuild, cases: Done) -> Done:

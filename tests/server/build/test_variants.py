@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from modelport.build import rebuilding
 from modelport.build.steps import Report
 from modelport.cli import command
 from modelport.client import Client
-from modelport.errors import BuilderError, GateError
+from modelport.errors import BuilderError, DataError, GateError
 from modelport.repository import doctor
 from modelport.repository.layout import Repository
 from modelport.repository.manifest import Manifest
@@ -186,6 +187,28 @@ def test_what_cannot_be_chosen(workplace: Workplace) -> None:
     with pytest.raises(BuilderError, match="no network of it declares variants"):
         workplace.build("small", choose="size")
     assert not workplace.repository.exists() or not list(workplace.repository.glob("*/1"))
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ('s.inputs["image"][:, :3]', r"expected \[items, 64\], got \[\d+, 3\]"),
+        ('s.inputs["image"] * np.float32(np.nan)', "got NaN or infinity"),
+        ('s.inputs["image"][:1].repeat(20, axis=0)', "got one item 20 times"),
+    ],
+)
+def test_calibration_data_that_says_nothing_is_refused(
+    workplace: Workplace, given: str, said: str
+) -> None:
+    calibration = f'variants=("int8",), calibration=lambda s: {{"image": {given}}},'
+    text = TINY.format(epochs=1, budgets=ENOUGH).replace("at_least=0.9)", "at_least=0)")
+    workplace.builder("small", text.replace('variants=("int8-dynamic",),', calibration))
+    with pytest.raises(
+        DataError, match="small.py: model 'small_network', variant int8: "
+    ) as caught:
+        workplace.build(choose="size")
+    assert re.search(said, caught.value.what)
+    assert not list(workplace.repository.glob("*/1"))
 
 
 def test_a_budget_names_a_figure(workplace: Workplace) -> None:
