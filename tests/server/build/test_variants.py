@@ -204,7 +204,7 @@ def test_calibration_data_that_says_nothing_is_refused(
     text = TINY.format(epochs=1, budgets=ENOUGH).replace("at_least=0.9)", "at_least=0)")
     workplace.builder("small", text.replace('variants=("int8-dynamic",),', calibration))
     with pytest.raises(
-        DataError, match="small.py: model 'small_network', variant int8: "
+        DataError, match=r"small\.py: model 'small_network', variant int8: "
     ) as caught:
         workplace.build(choose="size")
     assert re.search(said, caught.value.what)
