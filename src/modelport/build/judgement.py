@@ -19,7 +19,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Literal, TypeAlias, get_args
 
-from modelport.build import proof, variants
+from modelport.build import making, proof, variants
 from modelport.build.candidates import labels_of
 from modelport.build.steps import Listener, Progress, Report
 from modelport.build.variants import VariantBuild
@@ -32,7 +32,7 @@ from modelport.repository.manifest import (
     RatesEntry,
     VariantEntry,
 )
-from modelport.repository.samples import Samples
+from modelport.repository.samples import Case, Samples
 from modelport.runtime import cache, memory, proc
 from modelport.runtime import toolchain as toolchains
 from modelport.runtime.server import Server
@@ -44,6 +44,7 @@ from modelport.verify.side_by_side import Rates
 Goal: TypeAlias = Literal["throughput", "latency", "size"]
 GOALS: tuple[str, ...] = get_args(Goal)
 _LOADS = 3
+_ASKED = 16
 # What a goal looks at: a ratio against fp32, and whether more of it is better.
 _RATIO = {"latency": ("latency", False), "throughput": ("throughput", True)}
 _WORDS = {"latency": "median latency", "throughput": "throughput"}
@@ -213,7 +214,7 @@ def _through_server(
 ) -> dict[str, dict[str, object]]:
     """Serve variants side by side; give the further fields of each one's entry."""
     model = builds[0].network.model
-    samples = Samples.read(builds[0].cases.folder / "samples.json")
+    samples = _asked(builds[0])
     names = {build.precision: f"{model.name}.{build.precision}" for build in builds}
     listener(Progress(model.name, "choose", "starting a private server", 0, 1))
     with _staged(model, builds, names) as stage, _served(stage) as server:
@@ -240,6 +241,19 @@ def _through_server(
         }
         for precision, name in names.items()
     }
+
+
+def _asked(full: VariantBuild) -> Samples:
+    """Give the requests that the variants are timed with.
+
+    A builder that makes calibration data of a split says how real items look; those of the test
+    split are asked then. Else it is the proof's requests, odd ones included.
+    """
+    network = full.network
+    if network.model.calibration is None:
+        return Samples.read(full.cases.folder / "samples.json")
+    items = making.items_of(network, network.dataset.test, most=_ASKED)
+    return Samples(tuple(Case(item, {}, "", {}) for item in items))
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from modelport.build import export, half, provenance, steps
+from modelport.build.dataset import Split
 from modelport.build.network import NetworkBuild
 from modelport.build.pruned import PrunedBuild
 from modelport.build.quantization import calibration, quantize
@@ -88,6 +89,20 @@ def calibrated(network: NetworkBuild, most: int) -> list[Item]:
         with builder.blamed(model, "`calibration`", "mend the function"):
             train, test = (_each(model.calibration(s)) for s in (dataset.train, dataset.test))
     chosen = calibration.items(train, model.inputs, most=most, test=test)
+    return calibration.feeds(chosen, batched=model.max_batch_size > 0)
+
+
+def items_of(network: NetworkBuild, split: Split, *, most: int) -> list[Item]:
+    """Choose items of a split as ONNX Runtime takes them, by the builder's ``calibration``.
+
+    Raises:
+        DataError: they do not fit the network.
+    """
+    model = network.model
+    assert model.calibration is not None
+    with network.builder.blamed(model, "`calibration`", "mend the function"):
+        given = _each(model.calibration(split))
+    chosen = calibration.items(given, model.inputs, most=most)
     return calibration.feeds(chosen, batched=model.max_batch_size > 0)
 
 

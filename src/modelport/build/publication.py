@@ -33,7 +33,7 @@ def publish(
     label: str,
     parts: Mapping[str, int] | None = None,
     dry_run: bool = False,
-    prove: Prover = proof.prove,
+    prove: Prover | None = None,
 ) -> dict[str, int]:
     """Stage all candidates, prove the new ones together, and publish these.
 
@@ -45,7 +45,7 @@ def publish(
         label: names the staging folder.
         parts: versions in the repository that candidates run beside one another.
         dry_run: prove them, and leave the repository as it is.
-        prove: serves what is staged and asks it.
+        prove: serves what is staged and asks it; :func:`modelport.build.proof.prove` by default.
 
     Returns:
         The version of each candidate.
@@ -65,7 +65,7 @@ def publish(
             for name, version in (parts or {}).items():
                 place(repository.folder(name), version, stage / name)
         if new:
-            _prove(stage, new, {**(parts or {}), **versions}, listener, prove)
+            _prove(stage, new, {**(parts or {}), **versions}, listener, prove or proof.prove)
         if not dry_run:
             _move(stage, candidates, new, versions, parts or {}, repository, listener)
     return {candidate.model.name: versions[candidate.model.name] for candidate in candidates}

@@ -23,7 +23,7 @@ from modelport.errors import BuilderError
 from modelport.repository import digests
 from modelport.repository.manifest import Metrics
 from modelport.repository.samples import Samples
-from modelport.spec.precision import COSINE, FULL, Budget, Pruned, Variant
+from modelport.spec.precision import COSINE, FULL, MEAN_COSINE, Budget, Pruned, Variant
 from modelport.verify import closeness, in_process
 from modelport.verify.closeness import Closeness
 
@@ -116,11 +116,12 @@ class VariantBuild:
     def _budgets_broken(self, full: VariantBuild) -> list[str]:
         broken = []
         for budget in budgets(self.network):
-            if budget.metric == COSINE and isinstance(self.variant, Pruned):
+            if budget.metric in (COSINE, MEAN_COSINE) and isinstance(self.variant, Pruned):
                 continue  # it was trained further, and has answers of its own
             before, after = full.figure(budget.metric), self.figure(budget.metric)
             if not budget.holds(before, after):
-                beside = "" if budget.metric == COSINE else f" and {before:.5g} in fp32"
+                relative = budget.at_least is None
+                beside = f" and {before:.5g} in fp32" if relative else ""
                 broken.append(
                     f"{budget.metric} is {after:.5g}{beside}; the budget: {budget.describe()}"
                 )
@@ -137,6 +138,8 @@ class VariantBuild:
         """Give a figure that a budget speaks of; raises :class:`BuilderError` without it."""
         if metric == COSINE:
             return self.closeness.least_cosine
+        if metric == MEAN_COSINE:
+            return self.closeness.mean_cosine
         if metric in self.figures:
             return self.figures[metric]
         model = self.network.model

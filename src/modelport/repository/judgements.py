@@ -8,7 +8,6 @@ from typing import NamedTuple
 from modelport.errors import IntegrityError
 from modelport.repository.layout import ModelFolder
 from modelport.repository.manifest import JudgementEntry, RatesEntry, VariantEntry
-from modelport.spec.precision import COSINE
 
 
 class Table(NamedTuple):
@@ -98,7 +97,7 @@ def figures(judgement: JudgementEntry) -> list[str]:
     """Name the figures that budgets speak of, or the first one where they speak of none."""
     values = judgement.variants[0].figures
     named = (budget.partition(" ")[0] for budget in judgement.budgets)
-    found = list(dict.fromkeys(name for name in named if name in values and name != COSINE))
+    found = list(dict.fromkeys(name for name in named if name in values))
     return found or [name for name in values if not name.endswith(_BOUNDS)][:1]
 
 

@@ -25,8 +25,9 @@ Precision: TypeAlias = Literal[
 FULL: Precision = "fp32"
 # A TensorRT engine, which stands beside the version that serves where there is no such GPU.
 PLAN: Precision = "plan"
-# A figure that every variant has, whatever its model measures.
+# Figures that every variant has, whatever its model measures.
 COSINE = "cosine"
+MEAN_COSINE = "mean_cosine"
 Positive: TypeAlias = Annotated[int, Field(ge=1)]
 # Shapes of one item that an engine is made for: the smallest, the commonest and the largest.
 Range: TypeAlias = tuple[Positive, Positive, Positive]
@@ -224,8 +225,9 @@ class Budget:
 
     Args:
         metric: a figure of the model's evaluation, or ``cosine``: the least cosine between an
-            output of the variant and of the torch network, over the items of the proof. A pruned
-            network is trained further, so no cosine bounds it.
+            output of the variant and of the torch network, over the items of the proof, or
+            ``mean_cosine``, over all of them. A pruned network is trained further, so no cosine
+            bounds it.
         drop: how far it may fall below that of FP32, in the figure's own unit.
         rise: how far it may rise above, for a figure of which less is better.
         at_least: a bound of its own, whatever FP32 has.
@@ -241,7 +243,7 @@ class Budget:
         given = [b for b in (self.drop, self.rise, self.at_least) if b is not None]
         if len(given) != 1:
             raise ValueError("a budget has one of drop, rise and at_least")
-        if self.metric == COSINE and self.at_least is None:
+        if self.metric in (COSINE, MEAN_COSINE) and self.at_least is None:
             raise ValueError("the cosine is of the variant and FP32: it takes at_least")
         return self
 
