@@ -16,6 +16,12 @@ Run = Callable[[Path, Mapping[str, np.ndarray]], list[np.ndarray]]
 _RANDOM = np.random.default_rng(0)
 
 
+@pytest.fixture(autouse=True)
+def _same_numbers_in_any_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a test draws does not depend on the tests before it."""
+    monkeypatch.setitem(globals(), "_RANDOM", np.random.default_rng(0))
+
+
 def weights(*shape: int) -> np.ndarray:
     scale = np.sqrt(2 / np.prod(shape[1:]))
     return (_RANDOM.normal(size=shape) * scale).astype(np.float32)
