@@ -40,10 +40,9 @@ def judged(
     networks = [m for m in loaded.models if isinstance(m, TorchModel) and m.variants]
     if not networks:
         return
-    as_trained = {model.name: Choice(FULL) for model in networks}
-    work = Work(loaded, Repository(repository), lambda _: None, keep_edits=True, choices=as_trained)
-    for model in loaded.models:
-        work.candidate(model)
+    work = Work(loaded, Repository(repository), lambda _: None, keep_edits=True)
+    work.decide({model.name: Choice(FULL) for model in networks})
+    work.candidates()
     for model in networks:
         with console.status(f"judging {model.name}"):
             yield model.name, judgement.judge(work.variants(model), "throughput", lambda _: None)

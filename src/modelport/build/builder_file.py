@@ -12,16 +12,13 @@ from pathlib import Path
 
 from modelport.build import index, loader, publication
 from modelport.build.loader import Builder
-from modelport.build.steps import Built, Listener, Progress, Report
+from modelport.build.steps import Built, Listener
 from modelport.build.work import Choice, Work
 from modelport.errors import BuilderError
 from modelport.repository import publish
 from modelport.repository.layout import Repository
 from modelport.spec.model import Model, TorchModel
 from modelport.spec.precision import FULL, PLAN
-
-# Steps that each version of a model takes anew.
-_ANEW = {"prove", "publish"}
 
 
 def build_file(
@@ -49,10 +46,11 @@ def build_file(
     """
     builder = loader.load(path, data=data)
     meant = _chosen_for(builder, names, choose) if choose else ()
+    publish.finish(repository.path)
+    work = Work(builder, repository, listener, keep_edits)
     if choose and meant:
-        listener = _each_once(listener)
-        choices = _judged(builder, repository, listener, keep_edits, meant, choose)
-    return build_models(builder, repository, listener, keep_edits, data=data, choices=choices)
+        choices = _judged(work, meant, choose, listener)
+    return _build(builder, work, repository, listener, data, choices or {})
 
 
 def build_models(
@@ -62,32 +60,43 @@ def build_models(
     keep_edits: bool,
     *,
     data: Path | None = None,
-    choices: Mapping[str, Choice] | None = None,
 ) -> list[Built]:
     """Take what a builder declares, from wherever it was loaded, the whole way."""
     publish.finish(repository.path)
-    derived = {name for name, one in (choices or {}).items() if one.precision != FULL}
+    work = Work(builder, repository, listener, keep_edits)
+    return _build(builder, work, repository, listener, data, {})
+
+
+def _build(
+    builder: Builder,
+    work: Work,
+    repository: Repository,
+    listener: Listener,
+    data: Path | None,
+    choices: Mapping[str, Choice],
+) -> list[Built]:
+    derived = {name for name, one in choices.items() if one.precision != FULL}
     made: list[Built] = []
     if derived:
         # A variant is derived from a version, so that one comes first.
-        work = Work(builder, repository, listener, keep_edits, _as_trained(derived))
-        candidates = {c.model.name: c for c in map(work.candidate, builder.models)}
-        if any(candidates[name].base(repository) is None for name in derived):
+        work.decide(_as_trained(derived))
+        bases = [c.base(repository) for c in work.candidates() if c.model.name in derived]
+        if None in bases:
             made = _publish(builder, work, repository, listener, data)
-    work = Work(builder, repository, listener, keep_edits, choices)
+    work.decide(choices)
     built = _publish(builder, work, repository, listener, data)
     return [*(one for one in made if one.new), *(_with_judgement(one, choices) for one in built)]
 
 
-def _with_judgement(built: Built, choices: Mapping[str, Choice] | None) -> Built:
-    choice = (choices or {}).get(built.model)
+def _with_judgement(built: Built, choices: Mapping[str, Choice]) -> Built:
+    choice = choices.get(built.model)
     return dataclasses.replace(built, judgement=choice.judgement) if choice else built
 
 
 def _publish(
     builder: Builder, work: Work, repository: Repository, listener: Listener, data: Path | None
 ) -> list[Built]:
-    candidates = [work.candidate(model) for model in builder.models]
+    candidates = work.candidates()
     published = {c.model.name: c.published(repository) for c in candidates}
     new = [c for c in candidates if published[c.model.name] is None]
     versions = publication.publish(
@@ -101,40 +110,15 @@ def _publish(
 
 
 def _judged(
-    builder: Builder,
-    repository: Repository,
-    listener: Listener,
-    keep_edits: bool,
-    models: Collection[TorchModel],
-    choose: str,
+    work: Work, models: Collection[TorchModel], choose: str, listener: Listener
 ) -> dict[str, Choice]:
     """Judge the variants of networks, and say in which precision each is to be published."""
     from modelport.build import judgement
 
-    publish.finish(repository.path)
-    work = Work(builder, repository, listener, keep_edits, _as_trained(m.name for m in models))
-    for model in builder.models:
-        work.candidate(model)
-    found = {}
-    for model in models:
-        judged = judgement.judge(work.variants(model), choose, listener)
-        found[model.name] = Choice(judged.chosen, judged)
-    return found
-
-
-def _each_once(listener: Listener) -> Listener:
-    """Keep quiet of steps that were told of: to judge and to publish take the same first ones."""
-    told: set[tuple[str, str]] = set()
-
-    def heard(event: Report | Progress) -> None:
-        step = event.model, event.step
-        again = isinstance(event, Report) and event.step not in _ANEW and step in told
-        if not again:
-            listener(event)
-        if isinstance(event, Report):
-            told.add(step)
-
-    return heard
+    work.decide(_as_trained(model.name for model in models))
+    work.candidates()
+    judged = {m.name: judgement.judge(work.variants(m), choose, listener) for m in models}
+    return {name: Choice(found.chosen, found) for name, found in judged.items()}
 
 
 def _as_trained(names: Iterable[str]) -> dict[str, Choice]:

@@ -25,7 +25,7 @@ from modelport.repository.manifest import JudgementEntry
 from modelport.repository.samples import Samples
 from modelport.spec.model import Model, OnnxModel, PythonModel, SklearnModel, TorchModel
 from modelport.spec.parts import LocalFile, Sample, Tolerance
-from modelport.spec.precision import FULL, Variant
+from modelport.spec.precision import FULL, PLAN, Variant
 from modelport.verify import closeness
 
 if TYPE_CHECKING:
@@ -45,16 +45,26 @@ class Choice:
     judgement: JudgementEntry | None = None
 
 
+@dataclass(frozen=True)
+class _Base:
+    """What does not depend on precisions: a model as it was trained, its parts still unnamed."""
+
+    fetched: list[Fetched]
+    network: NetworkBuild | None
+    trained: Candidate
+
+
 class Work:
     """The steps of one builder file up to its candidates.
+
+    A network is taken in the precision that it was published in last, as long as it is the same
+    network; :meth:`decide` says otherwise.
 
     Args:
         builder: the loaded file.
         repository: where its models are published.
         listener: hears of every step.
         keep_edits: leave config.pbtxt files that were edited by hand as they are.
-        choices: precision of networks, by model; one that is not named stays in the precision
-            that it was published in last, as long as it is the same network.
 
     Attributes:
         local_files: files of the user's own that were read, with their digests.
@@ -66,15 +76,17 @@ class Work:
         repository: Repository,
         listener: Listener,
         keep_edits: bool,
-        choices: Mapping[str, Choice] | None = None,
     ) -> None:
         self._builder = builder
         self._repository = repository
         self._listener = listener
         self._keep_edits = keep_edits
-        self._choices = choices or {}
+        self._choices: Mapping[str, Choice] = {}
+        self._bases: dict[str, _Base] = {}
         self._networks: dict[str, NetworkBuild] = {}
         self._estimators: dict[str, EstimatorBuild] = {}
+        self._builds: dict[str, list[VariantBuild]] = {}
+        # Those that are to be published, of networks that are not published as they were trained.
         self._variants: dict[str, VariantBuild] = {}
         self._keys: dict[str, str] = {}
         self._files_made: dict[str, Done] = {}
@@ -90,8 +102,29 @@ class Work:
         self._served = answering(graphs=self._graph)
         self.local_files: dict[str, str] = {}
 
-    def candidate(self, model: Model) -> Candidate:
-        """Take a model through every step that needs no server."""
+    def decide(self, choices: Mapping[str, Choice]) -> None:
+        """Say in which precision networks are taken from now on, by the names of their models."""
+        self._choices = choices
+        self._variants.clear()
+
+    def candidates(self) -> list[Candidate]:
+        """Take every model through the steps that need no server; each step is taken once."""
+        return [self._candidate(model) for model in self._builder.models]
+
+    def _candidate(self, model: Model) -> Candidate:
+        if model.name not in self._bases:
+            self._bases[model.name] = self._base(model)
+        base = self._bases[model.name]
+        parts = [self._keys[name] for name in sorted(model.runs)]
+        candidate = dataclasses.replace(base.trained, parts=parts)
+        if base.network is not None and isinstance(model, TorchModel):
+            candidate = self._in_precision(candidate, base.network)
+        elif self._variants.keys() & self._builder.closure(model):
+            candidate = self._answering(candidate, model, base.fetched)
+        self._keys[model.name] = candidate.key
+        return candidate
+
+    def _base(self, model: Model) -> _Base:
         fetched = self._fetch(model)
         network = self._network(model, fetched)
         if isinstance(model, PythonModel):
@@ -99,13 +132,7 @@ class Work:
         cases = self._cases(model, fetched)
         if network is not None:
             network.run(cases)
-        candidate = self._as_trained(model, fetched, network, cases)
-        if network is not None and isinstance(model, TorchModel):
-            candidate = self._in_precision(candidate, network)
-        elif self._variants.keys() & self._builder.closure(model):
-            candidate = self._answering(candidate, model, fetched)
-        self._keys[model.name] = candidate.key
-        return candidate
+        return _Base(fetched, network, self._as_trained(model, fetched, network, cases))
 
     def variants(self, model: TorchModel) -> list[VariantBuild]:
         """List the network of a candidate as it was trained, and the variants of it.
@@ -114,12 +141,12 @@ class Work:
         """
         from modelport.build.variants import VariantBuild
 
-        network = self._networks[model.name]
-        cases = self._cases(model, network.fetched)
-        made: list[Variant | None] = [None, *model.variants]
-        return [
-            VariantBuild(network, one, cases) for one in made if one is None or one.name != "plan"
-        ]
+        if model.name not in self._builds:
+            network = self._networks[model.name]
+            cases = self._cases(model, network.fetched)
+            made: list[Variant | None] = [None, *(v for v in model.variants if v.name != PLAN)]
+            self._builds[model.name] = [VariantBuild(network, one, cases) for one in made]
+        return self._builds[model.name]
 
     def _in_precision(self, trained: Candidate, network: NetworkBuild) -> Candidate:
         """Make of a candidate the variant that is to be published."""
@@ -187,7 +214,6 @@ class Work:
             files=self._files(model, network),
             beside=labels_of(model),
             data=[file.entry for file in fetched],
-            parts=[self._keys[name] for name in sorted(model.runs)],
             metrics=network.metrics if network else None,
             in_process=network.parity_found if network else None,
             seed=model.training.seed if isinstance(model, TorchModel) and model.training else None,

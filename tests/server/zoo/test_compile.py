@@ -49,10 +49,11 @@ def test_every_declared_variant_compiles_or_is_for_cpus(repository: Repository) 
     for path in selection.chosen(BUILDERS, ()):
         builder = loader.load(path)
         models = [m for m in builder.models if isinstance(m, TorchModel) and m.variants]
-        choices = {model.name: Choice(FULL) for model in models}
-        work = Work(builder, repository, lambda _: None, keep_edits=True, choices=choices)
-        for model in builder.models if models else ():
-            work.candidate(model)
+        if not models:
+            continue
+        work = Work(builder, repository, lambda _: None, keep_edits=True)
+        work.decide({model.name: Choice(FULL) for model in models})
+        work.candidates()
         for model in models:
             folder = repository.folder(model.name)
             version = _full(folder)
