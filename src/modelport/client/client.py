@@ -12,10 +12,10 @@ from types import TracebackType
 from typing import Any
 
 from modelport.client import faults, metadata, tensors, transport
+from modelport.client.exchange import SequenceStep
 from modelport.client.faults import Call
 from modelport.client.metadata import ModelMetadata
 from modelport.client.tensors import Array, Value
-from modelport.client.transport import SequenceStep
 from modelport.client.url import parse
 from modelport.errors import (
     ClientError,

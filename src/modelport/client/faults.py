@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import TypeVar
 
@@ -30,6 +30,8 @@ class Call:
         model: empty for calls about the server.
         version: empty when the server chooses.
         request_id: empty when the caller gave none.
+        headers: sent with this call besides those of the client.
+        attempts: how often it has been sent, this time included.
     """
 
     endpoint: str
@@ -38,6 +40,8 @@ class Call:
     model: str = ""
     version: str = ""
     request_id: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    attempts: int = 1
 
     def remaining_s(self) -> float:
         """Give the seconds that are left.

@@ -27,9 +27,9 @@ from tritonclient.grpc import (
 from tritonclient.utils import InferenceServerException, serialize_byte_tensor
 
 from modelport.client import faults
+from modelport.client.exchange import IndexEntry, Reply, SequenceStep
 from modelport.client.faults import Call
 from modelport.client.tensors import Array, Tensor
-from modelport.client.transport import IndexEntry, Reply, SequenceStep
 from modelport.client.url import Endpoint
 from modelport.errors import ClientError
 

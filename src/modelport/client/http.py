@@ -14,9 +14,9 @@ from tritonclient.utils import InferenceServerException
 
 from modelport.client import faults
 from modelport.client.connection import ConnectionPool, Response
+from modelport.client.exchange import IndexEntry, Reply, SequenceStep
 from modelport.client.faults import Call
 from modelport.client.tensors import Array, Tensor
-from modelport.client.transport import IndexEntry, Reply, SequenceStep
 from modelport.client.url import Endpoint
 from modelport.errors import ClientError
 

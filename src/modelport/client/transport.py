@@ -7,43 +7,13 @@ speaks HTTP alone never loads grpc, and the other way round.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Any, Protocol, cast
 
+from modelport.client.exchange import IndexEntry, Reply, SequenceStep
 from modelport.client.faults import Call
-from modelport.client.tensors import Array, Tensor
+from modelport.client.tensors import Tensor
 from modelport.client.url import Endpoint
-
-
-@dataclass(frozen=True)
-class Reply:
-    """The answer to one inference.
-
-    Attributes:
-        outputs: arrays by tensor name; BYTES as object arrays of ``bytes``.
-        version: the version that answered, empty when the server does not say.
-    """
-
-    outputs: dict[str, Array]
-    version: str
-
-
-class SequenceStep(NamedTuple):
-    """Which sequence a request belongs to, and whether it is its first or its last."""
-
-    id: int
-    start: bool
-    end: bool
-
-
-class IndexEntry(NamedTuple):
-    """One line of the server's repository index."""
-
-    name: str
-    version: str
-    state: str
-    reason: str
 
 
 class Transport(Protocol):

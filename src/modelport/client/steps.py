@@ -1,0 +1,60 @@
+"""What a call waits for, as values: the client's logic is written once for both its faces.
+
+The logic of a call (which endpoint, another attempt, the parts of a batch) is a generator that
+yields an effect wherever it must wait, and is given what came of it, or thrown the error.
+:func:`run` carries effects out by blocking and :func:`run_async` by awaiting; neither decides
+anything. A generator costs less than a microsecond, an event loop in a thread of its own fifty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from typing import Any, NamedTuple, TypeAlias, TypeVar
+
+from modelport.client.exchange import Exchange
+from modelport.client.faults import Call
+
+Answer = TypeVar("Answer")
+Steps: TypeAlias = Generator[Any, Any, Answer]
+
+
+class Ask(NamedTuple):
+    """Send one request to one endpoint and read its answer."""
+
+    transport: Any
+    call: Call
+    exchange: Exchange[Any]
+
+
+class Sleep(NamedTuple):
+    """Let some seconds pass."""
+
+    seconds: float
+
+
+class Together(NamedTuple):
+    """Carry out several generators side by side, at most ``limit`` at once.
+
+    The answer is a list with the result or the :class:`~modelport.errors.ClientError` of each.
+    """
+
+    steps: Sequence[Steps[Any]]
+    limit: int
+
+
+class Race(NamedTuple):
+    """Carry out ``first``; after ``delay_s`` without its end ``second`` too, if it gives any.
+
+    The answer is the first result; the other is cancelled. An error counts when both have one.
+    """
+
+    first: Steps[Any]
+    delay_s: float
+    second: Callable[[], Steps[Any] | None]
+
+
+class Resolve(NamedTuple):
+    """Look up a host name: the answer is a list of IP addresses as text."""
+
+    host: str
+    port: int
