@@ -4,10 +4,11 @@
 
     url         where the server is
     metadata    what the server says of a model
+    options     headers, TLS, compression, keep-alive
     tensors     from a caller's values to checked arrays
-    transport   what HTTP and gRPC have in common
-    http, grpc  the two transports
-    connection  HTTP connections that threads may share
+    exchange    what a call sends and how its answer is read, whatever the protocol
+    wire        HTTP and gRPC without I/O
+    transport   what carries an exchange; transports, the four of them
     faults      which error stands for what went wrong
 
 The shortest program::
@@ -25,6 +26,7 @@ from modelport.client.client import Client
 from modelport.client.metadata import ModelMetadata, TensorMetadata
 from modelport.client.url import default_url
 from modelport.errors import (
+    CallCancelledError,
     ClientError,
     ConnectionLostError,
     DeadlineExceededError,
@@ -38,10 +40,13 @@ from modelport.errors import (
     ServerFaultError,
     ServerRefusedError,
     ServerUnreachableError,
+    TLSError,
+    UnauthenticatedError,
     UnauthorizedError,
 )
 
 __all__ = [
+    "CallCancelledError",
     "Client",
     "ClientError",
     "ConnectionLostError",
@@ -57,7 +62,9 @@ __all__ = [
     "ServerFaultError",
     "ServerRefusedError",
     "ServerUnreachableError",
+    "TLSError",
     "TensorMetadata",
+    "UnauthenticatedError",
     "UnauthorizedError",
     "default_url",
 ]

@@ -6,15 +6,16 @@ import logging
 import math
 import secrets
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
 from modelport.client import faults, metadata, tensors, transport
-from modelport.client.exchange import SequenceStep
+from modelport.client.exchange import Answer, Exchange, Inference, SequenceStep
 from modelport.client.faults import Call
 from modelport.client.metadata import ModelMetadata
+from modelport.client.options import Options
 from modelport.client.tensors import Array, Value
 from modelport.client.url import parse
 from modelport.errors import (
@@ -52,7 +53,8 @@ class Client:
     ) -> None:
         self._endpoint = str(parse(url))
         self._timeout_s = _checked_timeout(timeout_s)
-        self._transport = transport.connect(parse(url), headers or {})
+        self._transport = transport.connect(parse(url), Options(headers=headers or {}))
+        self._wire = self._transport.wire
         self._known: dict[tuple[str, str], ModelMetadata] = {}
 
     def infer(
@@ -146,7 +148,8 @@ class Client:
         ready = tensors.prepare(known, inputs)
         wanted = tensors.check_outputs(known, list(outputs) if outputs is not None else ())
         try:
-            for reply in self._transport.stream(call, ready, wanted):
+            exchange = self._wire.stream(call, Inference(ready, wanted, model=known))
+            for reply in self._transport.stream(call, exchange):
                 yield reply.outputs
         except ModelNotFoundError as error:
             self._known.pop((call.model, call.version), None)
@@ -187,7 +190,7 @@ class Client:
         """
         call = self._call(model, version)
         try:
-            return self._transport.config(call)
+            return self._ask(call, self._wire.config)
         except ModelNotFoundError as error:
             raise self._explained(call, error) from error
 
@@ -203,7 +206,7 @@ class Client:
         """
         call = self._call(model or "", version)
         try:
-            return self._transport.ready(call)
+            return self._ask(call, self._wire.ready)
         except (ServerRefusedError, ConnectionLostError, NotReadyError, ModelNotFoundError):
             return False
 
@@ -226,6 +229,9 @@ class Client:
         return f"Client({self._endpoint!r})"
 
     # --- the parts of a call ---------------------------------------------------
+
+    def _ask(self, call: Call, operation: Callable[[Call], Exchange[Answer]]) -> Answer:
+        return self._transport.ask(call, operation(call))
 
     def _call(
         self,
@@ -255,7 +261,9 @@ class Client:
         ready = tensors.prepare(model, inputs)
         wanted = tensors.check_outputs(model, outputs or ())
         try:
-            reply = self._transport.infer(call, ready, wanted, step)
+            reply = self._transport.ask(
+                call, self._wire.infer(call, Inference(ready, wanted, step))
+            )
         except ModelNotFoundError as error:
             self._known.pop((call.model, call.version), None)
             raise self._explained(call, error) from error
@@ -266,7 +274,7 @@ class Client:
     def _learn(self, call: Call) -> ModelMetadata:
         """Read a model's metadata from the server and keep it."""
         try:
-            document = self._transport.metadata(call)
+            document = self._ask(call, self._wire.metadata)
         except ModelNotFoundError as error:
             raise self._explained(call, error) from error
         try:
@@ -288,7 +296,7 @@ class Client:
     def _config_if_any(self, call: Call) -> dict[str, Any] | None:
         """The configuration is Triton's extension of the protocol, and may be restricted."""
         try:
-            return self._transport.config(call)
+            return self._ask(call, self._wire.config)
         except (ProtocolError, UnauthorizedError, ModelNotFoundError) as error:
             logger.debug("no configuration of %s: %s", call.about(), error.what)
             return None
@@ -303,7 +311,7 @@ class Client:
 
     def _explain(self, call: Call, message: str) -> ClientError:
         try:
-            index = self._transport.index(call)
+            index = self._ask(call, self._wire.index)
         except ClientError:  # restricted, or another server than Triton
             return faults.not_found(call, message, versions=self._versions(call))
         entries = [entry for entry in index if entry.name == call.model]
@@ -317,7 +325,7 @@ class Client:
         if not call.version:
             return ()
         try:
-            document = self._transport.metadata(replace(call, version=""))
+            document = self._ask(replace(call, version=""), self._wire.metadata)
         except ClientError:
             return ()
         return tuple(document.get("versions", ()))
