@@ -148,7 +148,7 @@ class AsyncHttpTransport:
         return None
 
     async def _open(self, call: Call) -> Connection:
-        loop = asyncio.get_running_loop()
+        loop, left = asyncio.get_running_loop(), call.remaining_s()
         opening = loop.create_connection(
             Connection,
             self._endpoint.address or self._endpoint.host,
@@ -157,7 +157,7 @@ class AsyncHttpTransport:
             server_hostname=self._name if self._tls else None,
         )
         try:
-            transport, connection = await asyncio.wait_for(opening, call.remaining_s())
+            transport, connection = await asyncio.wait_for(opening, left)
         except asyncio.TimeoutError as error:
             raise faults.deadline(call, "no connection") from error
         except (OSError, UnicodeError) as error:
