@@ -85,9 +85,10 @@ def test_sequences_do_not_mix(client: Client) -> None:
             assert got == place * (turn + 1)
 
 
-def test_a_sequence_of_a_chosen_number(client: Client) -> None:
-    first = client.infer("total", {"x": 2}, sequence_id=77, sequence_start=True)
-    last = client.infer("total", {"x": 3}, sequence_id=77, sequence_end=True)
+@pytest.mark.parametrize("number", [77, 2**64 - 1])
+def test_a_sequence_of_a_chosen_number(client: Client, number: int) -> None:
+    first = client.infer("total", {"x": 2}, sequence_id=number, sequence_start=True)
+    last = client.infer("total", {"x": 3}, sequence_id=number, sequence_end=True)
     assert (first["total"].item(), last["total"].item()) == (2, 5)
 
 

@@ -117,7 +117,8 @@ def _write_head(call: Call, inference: Inference) -> bytes:
             for name in wanted_outputs(inference)
         ],
         parameters={
-            name: _parameter(value) for name, value in request_parameters(inference).items()
+            name: _request_parameter(name, value)
+            for name, value in request_parameters(inference).items()
         },
     )
     head: bytes = message.SerializeToString()
@@ -128,6 +129,15 @@ def _region(region: Region | None) -> dict[str, Any] | None:
     if region is None:
         return None
     return {name: _parameter(value) for name, value in region_parameters(region).items()}
+
+
+def _request_parameter(name: str, value: Any) -> Any:
+    """Triton wants these two in one kind of integer each (tried: 2.51.0)."""
+    if name == "priority":
+        return _Parameter(uint64_param=value)
+    if name == "sequence_id":
+        return _Parameter(int64_param=value if value < 1 << 63 else value - (1 << 64))
+    return _parameter(value)
 
 
 def _parameter(value: Parameter) -> Any:
