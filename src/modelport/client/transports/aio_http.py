@@ -162,6 +162,7 @@ class AsyncHttpTransport:
             raise faults.deadline(call, "no connection") from error
         except (OSError, UnicodeError) as error:
             raise unconnected(call, error) from error
-        opened: socket.socket = transport.get_extra_info("socket")
-        keep_alive(opened, self._keepalive_s)
+        opened: socket.socket | None = transport.get_extra_info("socket")
+        if opened is not None:  # it is still open
+            keep_alive(opened, self._keepalive_s)
         return connection
