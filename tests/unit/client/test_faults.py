@@ -18,14 +18,10 @@ from modelport.errors import (
     NotReadyError,
     OverloadedError,
     ProtocolError,
-    ResolveError,
     ServerFaultError,
-    ServerRefusedError,
     UnauthenticatedError,
     UnauthorizedError,
 )
-
-SCHEMES = ["http", "grpc"]
 
 
 def ask(url: str, timeout_s: float = 20.0) -> ClientError:
@@ -36,29 +32,6 @@ def ask(url: str, timeout_s: float = 20.0) -> ClientError:
     assert error.objects["model"] == "m"
     assert error.objects["request_id"] == "r-1"
     return error
-
-
-@pytest.mark.parametrize("scheme", SCHEMES)
-class TestPeers:
-    def test_closed_port(self, scheme: str, closed_port: int) -> None:
-        error = ask(f"{scheme}://127.0.0.1:{closed_port}")
-        assert type(error) is ServerRefusedError
-        assert str(closed_port) in error.what
-
-    def test_no_such_host(self, scheme: str) -> None:
-        assert type(ask(f"{scheme}://no-such-host.invalid:1")) is ResolveError
-
-    def test_accepts_and_never_answers(self, scheme: str, peer) -> None:
-        port = peer(lambda connection: time.sleep(30))
-        error = ask(f"{scheme}://127.0.0.1:{port}", timeout_s=0.5)
-        assert type(error) is DeadlineExceededError
-        assert "within 0.5 s" in error.what
-
-    def test_speaks_something_else(self, scheme: str, peer) -> None:
-        port = peer(lambda connection: _say(connection, b"SSH-2.0-OpenSSH_9.2\r\n"))
-        error = ask(f"{scheme}://127.0.0.1:{port}")
-        assert type(error) is ProtocolError
-        assert ("grpc://" if scheme == "http" else "http://") in str(error)
 
 
 def test_http_peer_that_closes_without_an_answer(peer) -> None:

@@ -50,12 +50,12 @@ class Connection(asyncio.BufferedProtocol):
         for part in parts:
             view = memoryview(part)
             for start in range(0, len(view), _PIECE_BYTES):
-                self._transport.write(view[start : start + _PIECE_BYTES])
                 while self._paused and not self._complete:
                     await self._wait()
                 if self._complete:
                     self.reader.spoil()
                     return
+                self._transport.write(view[start : start + _PIECE_BYTES])
 
     async def receive(self) -> bool:
         """Wait for more of the response; tells whether it is complete."""
@@ -69,7 +69,8 @@ class Connection(asyncio.BufferedProtocol):
     def end(self) -> bool:
         """End an exchange that went well; tells whether the connection can be kept."""
         self._stop()
-        if self.usable and self.reader.reusable:
+        sent = self._transport.get_write_buffer_size() == 0
+        if sent and self.usable and self.reader.reusable:
             self.reader.begin()
             return True
         return False

@@ -102,8 +102,8 @@ class ResponseReader:
         self._left = 0  # bytes of the current chunk that are still to come
 
     def buffer(self) -> memoryview:
-        """Give the memory that the next bytes belong into."""
-        if isinstance(self._body, memoryview):
+        """Give the memory that the next bytes belong into; it is never empty."""
+        if isinstance(self._body, memoryview) and self._filled < len(self._body):
             return self._body[self._filled :]
         return self._scratch
 
