@@ -38,6 +38,7 @@ class ModelMetadata:
         decoupled: whether it answers a request with a stream of responses.
         max_batch_size: largest batch; 0 when the model does not batch, ``None`` when the
             server does not tell (the model configuration is an extension of the protocol).
+        stateful: whether its requests belong to sequences.
     """
 
     name: str
@@ -47,6 +48,7 @@ class ModelMetadata:
     outputs: tuple[TensorMetadata, ...]
     max_batch_size: int | None = None
     decoupled: bool = False
+    stateful: bool = False
 
     @property
     def batching(self) -> bool:
@@ -86,6 +88,7 @@ def read(metadata: Mapping[str, Any], config: Mapping[str, Any] | None) -> Model
         outputs=_tensors(metadata["outputs"], frozenset()),
         max_batch_size=None if config is None else int(config["max_batch_size"]),
         decoupled=bool(policy and policy.get("decoupled")),
+        stateful="sequence_batching" in (config or {}),
     )
 
 

@@ -1,0 +1,235 @@
+"""From one request to its answer: which server, again after a failure, twice when it is slow."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+from modelport.client.endpoints import Endpoints, Target
+from modelport.client.exchange import Exchange, Reply, StreamExchange, Wire
+from modelport.client.faults import Call
+from modelport.client.hedge import Hedge, Times
+from modelport.client.retry import Budget, Retry, is_repeatable, never_sent
+from modelport.client.steps import Ask, Close, Open, Race, Sleep, Steps
+from modelport.errors import ClientError
+
+logger = logging.getLogger(__name__)
+
+Answer = TypeVar("Answer")
+
+
+@dataclass
+class Streaming:
+    """A stream that has begun.
+
+    Attributes:
+        call: as it was sent.
+        first: the first reply, if there is any.
+        rest: iterator over the others.
+        target: the server that answers; :meth:`Dispatcher.ended` lets go of it.
+    """
+
+    call: Call
+    first: Reply | None
+    rest: Any
+    target: Target
+
+
+class Dispatcher:
+    """Sends exchanges to endpoints; safe to share between threads.
+
+    Args:
+        endpoints: the servers.
+        retry: when a call is repeated.
+        hedge: when a call is sent twice; never when it is ``None``.
+    """
+
+    def __init__(self, endpoints: Endpoints, retry: Retry, hedge: Hedge | None) -> None:
+        self.endpoints = endpoints
+        self._retry, self._budget = retry, Budget(retry.budget)
+        self._hedge = hedge
+        self._extra = Budget(hedge.max_extra if hedge else 0.0, burst=1.0)
+        self._times: dict[str, Times] = {}
+
+    def send(
+        self, call: Call, make: Callable[[Wire, Call], Exchange[Answer]], *, idempotent: bool
+    ) -> Steps[Answer]:
+        """Give the answer of one request, whichever server and attempt it comes from.
+
+        Args:
+            call: with the deadline over all attempts.
+            make: the request in the words of a protocol, for each attempt anew: the time that
+                is left, which servers are told, is another each time.
+            idempotent: running the request twice does no harm.
+
+        Raises:
+            ClientError: of the last attempt.
+        """
+        if self._hedge is None or not idempotent:
+            return (yield from self._attempts(call, make, idempotent, []))
+        return (yield from self._hedged(call, make))
+
+    def probe(
+        self, call: Call, target: Target, make: Callable[[Wire, Call], Exchange[Answer]]
+    ) -> Steps[Answer]:
+        """Ask one endpoint once, even one that is left alone."""
+        call = replace(call, endpoint=target.name)
+        try:
+            answer: Answer = yield Ask(target.transport, call, make(target.transport.wire, call))
+        except ClientError as error:
+            self.endpoints.failed(target, error)
+            raise
+        self.endpoints.succeeded(target)
+        return answer
+
+    def open(self, call: Call, make: Callable[[Wire, Call], StreamExchange]) -> Steps[Streaming]:
+        """Begin a stream; what fails before its first reply is repeated like any call."""
+
+        def opened(target: Target, attempt: Call) -> Any:
+            return Open(target.transport, attempt, make(target.transport.wire, attempt))
+
+        (first, rest), target, call = yield from self._repeat(
+            call, opened, idempotent=True, tried=[], keep=True
+        )
+        return Streaming(call, first, rest, target)
+
+    def ended(self, stream: Streaming, error: ClientError | None = None) -> None:
+        """Note the end of a stream that :meth:`open` began."""
+        if error:
+            self.endpoints.failed(stream.target, error)
+        self.endpoints.release(stream.target)
+
+    def everywhere(
+        self, call: Call, make: Callable[[Wire, Call], Exchange[Answer]]
+    ) -> Steps[dict[str, Answer]]:
+        """Ask every endpoint once, one after the other; give the answers by their URLs."""
+        yield from self.look_up(call)
+        answers: dict[str, Answer] = {}
+        for target in list(self.endpoints.targets):
+            answers[target.name] = yield from self.probe(call, target, make)
+        return answers
+
+    def look_up(self, call: Call) -> Steps[None]:
+        """Look up the names of the servers where that is due."""
+        if self.endpoints.stale:
+            yield from self.endpoints.resolve(call)
+
+    # --- attempts --------------------------------------------------------------
+
+    def _attempts(
+        self,
+        call: Call,
+        make: Callable[[Wire, Call], Exchange[Answer]],
+        idempotent: bool,
+        tried: list[Target],
+    ) -> Steps[Answer]:
+        def asked(target: Target, attempt: Call) -> Ask:
+            return Ask(target.transport, attempt, make(target.transport.wire, attempt))
+
+        repeated = yield from self._repeat(call, asked, idempotent=idempotent, tried=tried)
+        answer: Answer = repeated[0]
+        return answer
+
+    def _repeat(
+        self,
+        call: Call,
+        effect: Callable[[Target, Call], Any],
+        *,
+        idempotent: bool,
+        tried: list[Target],
+        keep: bool = False,
+    ) -> Steps[tuple[Any, Target, Call]]:
+        """Carry ``effect`` out on one target after the other until one answers.
+
+        Args:
+            call: the call.
+            effect: what is to be done on a target.
+            idempotent: running it twice does no harm.
+            tried: targets to leave to others; those that are asked are added.
+            keep: leave the target in flight at the end.
+        """
+        attempts = 0
+        while True:
+            attempts += 1
+            try:
+                return (yield from self._once(call, effect, attempts, tried, keep))
+            except ClientError as error:
+                yield from self._pause(call, error, attempts, idempotent)
+
+    def _once(
+        self,
+        call: Call,
+        effect: Callable[[Target, Call], Any],
+        attempt: int,
+        tried: list[Target],
+        keep: bool,
+    ) -> Steps[tuple[Any, Target, Call]]:
+        endpoints = self.endpoints
+        if endpoints.stale:
+            yield from endpoints.resolve(call)
+        target = endpoints.choose(call, tried)
+        if target.name != call.endpoint or attempt > 1:
+            call = replace(call, endpoint=target.name, attempts=attempt)
+        tried.append(target)
+        try:
+            answer = yield effect(target, call)
+        except BaseException as error:
+            endpoints.release(target)
+            if isinstance(error, ClientError):
+                endpoints.failed(target, error)
+            raise
+        if not keep:
+            endpoints.release(target)
+        if target.failures:
+            endpoints.succeeded(target)
+        self._budget.earn()
+        if endpoints.retired:
+            for gone in endpoints.take_idle():
+                yield Close(gone.transport)
+        return answer, target, call
+
+    def _pause(
+        self, call: Call, error: ClientError, attempts: int, idempotent: bool
+    ) -> Steps[None]:
+        """Wait before the next attempt; raise the error where there is to be none."""
+        if attempts >= self._retry.attempts or not is_repeatable(error, idempotent=idempotent):
+            raise error
+        pause_s = self._retry.pause_s(attempts)
+        if call.expires_s - time.monotonic() <= pause_s:
+            raise error  # it says more than that the time is over
+        if not (never_sent(error) or self._budget.spend()):
+            error.objects["retry_budget"] = "spent"
+            raise error
+        logger.debug(
+            "attempt %d of %s: %s; again in %.3f s",
+            attempts, call.about(), type(error).__name__, pause_s,
+        )  # fmt: skip
+        yield Sleep(pause_s)
+
+    # --- hedging ---------------------------------------------------------------
+
+    def _hedged(self, call: Call, make: Callable[[Wire, Call], Exchange[Answer]]) -> Steps[Answer]:
+        assert self._hedge is not None
+        times = self._times.get(call.model) or self._times.setdefault(
+            call.model, Times(self._hedge)
+        )
+        tried: list[Target] = []
+        first = self._attempts(call, make, True, tried)
+        begun_s = time.monotonic()
+        if times.delay_s is None:
+            answer = yield from first
+        else:
+
+            def second() -> Steps[Answer] | None:
+                if not self._extra.spend():
+                    return None
+                logger.debug("%s takes long: asking another server too", call.about())
+                return self._attempts(replace(call), make, True, list(tried))
+
+            answer = yield Race(first, times.delay_s, second)
+        times.add(time.monotonic() - begun_s)
+        self._extra.earn()
+        return answer
