@@ -4,7 +4,7 @@
 
     url         where the server is
     metadata    what the server says of a model
-    tensors     from a caller's values to checked arrays
+    tensors     from a caller's values to checked arrays (values, foreign, binding, refusals)
     batches     batches that are larger than a model takes
     result      what a model answered
     transport   what HTTP and gRPC have in common
