@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, TypeAlias
 
-from modelport.client import batches, telemetry, tensors
+from modelport.client import batches, binding, telemetry, tensors
 from modelport.client.catalogue import Catalogue
 from modelport.client.control import Control
 from modelport.client.dispatch import Dispatcher, Streaming
@@ -201,7 +201,7 @@ class Session:
 def _checked(model: ModelMetadata, inputs: Inputs, asked: Asked, *, whole: bool) -> Inference:
     """Check a request against the model before anything of it is sent."""
     if isinstance(inputs, Given):
-        inputs = tensors.bind(model, inputs.positional, inputs.named)
+        inputs = binding.bind(model, inputs.positional, inputs.named)
     return Inference(
         tensors.prepare(model, inputs, whole=whole),
         tensors.check_outputs(model, asked.outputs) if asked.outputs else (),
