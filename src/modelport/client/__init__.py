@@ -2,15 +2,22 @@
 
 :class:`Client` is the way in; the rest of the package is its parts::
 
-    url         where the server is
-    metadata    what the server says of a model
-    tensors     from a caller's values to checked arrays (values, foreign, binding, refusals)
-    batches     batches that are larger than a model takes
-    result      what a model answered
-    transport   what HTTP and gRPC have in common
-    http, grpc  the two transports
-    connection  HTTP connections that threads may share
-    faults      which error stands for what went wrong
+    client, aio         the two clients: blocking, and for asyncio
+    model               a model that is called like a function; sequences
+    session             the steps of a call, the same for both clients
+    catalogue, control  what is known of models; questions and commands
+    dispatch            which server, again after a failure, twice when it is slow
+    endpoints, retry, hedge
+    driver, aio_driver  carry the steps out, by blocking or by awaiting
+    microbatch          single items of many tasks, sent together
+    tensors             from a caller's values to checked arrays (values, foreign, binding)
+    batches             batches that are larger than a model takes
+    result              what a model answered
+    exchange, wire      what a call sends and how its answer is read, without I/O
+    transports          the four that send it
+    options             headers, TLS, compression, keep-alive
+    url, metadata       where a server is, and what it says of a model
+    faults              which error stands for what went wrong
 
 The shortest program::
 
@@ -28,6 +35,7 @@ from modelport.client.metadata import ModelMetadata, TensorMetadata
 from modelport.client.result import Result
 from modelport.client.url import default_url
 from modelport.errors import (
+    CallCancelledError,
     ClientError,
     ConnectionLostError,
     DeadlineExceededError,
@@ -42,10 +50,13 @@ from modelport.errors import (
     ServerFaultError,
     ServerRefusedError,
     ServerUnreachableError,
+    TLSError,
+    UnauthenticatedError,
     UnauthorizedError,
 )
 
 __all__ = [
+    "CallCancelledError",
     "Client",
     "ClientError",
     "ConnectionLostError",
@@ -63,7 +74,9 @@ __all__ = [
     "ServerFaultError",
     "ServerRefusedError",
     "ServerUnreachableError",
+    "TLSError",
     "TensorMetadata",
+    "UnauthenticatedError",
     "UnauthorizedError",
     "default_url",
 ]

@@ -217,6 +217,7 @@ class Dispatcher:
             call.model, Times(self._hedge)
         )
         tried: list[Target] = []
+        call = replace(call, cancellable=True)
         first = self._attempts(call, make, True, tried)
         begun_s = time.monotonic()
         if times.delay_s is None:

@@ -146,8 +146,8 @@ class Session:
             reply = yield from self._send(call, model, inference, asked)
         else:
             logger.debug("%s: a batch in %d parts", call.about(), len(parts))
-            sending = [
-                self._send(call, model, replace(inference, tensors=part.tensors), asked)
+            sending = [  # each a call of its own, with the deadline of all
+                self._send(replace(call), model, replace(inference, tensors=part.tensors), asked)
                 for part in parts
             ]
             outcomes = yield Together(sending, self._parallelism)

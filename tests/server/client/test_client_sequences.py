@@ -14,7 +14,6 @@ from modelport.errors import (
     DeadlineExceededError,
     InvalidInputError,
     ModelNotFoundError,
-    ProtocolError,
     ServerRefusedError,
 )
 from modelport.runtime.server import Server
@@ -96,13 +95,6 @@ def test_a_stream_without_a_server() -> None:
 def test_a_plain_model_streams_one_response(grpc: Client) -> None:
     responses = list(grpc.stream("scale", {"x": [1, 2, 3, 4]}))
     assert [response["y"].tolist() for response in responses] == [[[2, 4, 6, 8]]]
-
-
-def test_http_has_no_streams_and_says_where_they_are(server: Server) -> None:
-    with Client(server.endpoints.http) as client, pytest.raises(ProtocolError) as caught:
-        list(client.stream("stream", {"count": 1}))
-    assert "grpc://" in str(caught.value.next_step)
-    assert "generate_stream" in str(caught.value.next_step)
 
 
 def test_a_sequence_is_remembered_and_ended(client: Client) -> None:
