@@ -112,6 +112,6 @@ def fault(call: Call, error: Any, *, closed: bool) -> ClientError:
     if code == grpc.StatusCode.CANCELLED:
         if closed:
             return faults.closed(call)
-        if error.cancelled():
+        if isinstance(error, grpc.Future) and error.cancelled():
             return faults.cancelled(call)
     return status.refusal(call, code.name, error.details() or "")

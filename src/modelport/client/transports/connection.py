@@ -13,6 +13,7 @@ import ssl
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
+from errno import ECONNREFUSED
 
 from modelport.client import faults
 from modelport.client.faults import Call
@@ -185,7 +186,8 @@ def keep_alive(opened: socket.socket, seconds: float) -> None:
 
 def unconnected(call: Call, error: Exception) -> Exception:
     """Make the error for a connection that did not come about."""
-    if isinstance(error, ConnectionRefusedError):
+    # asyncio tells of several addresses in words only.
+    if isinstance(error, ConnectionRefusedError) or f"[Errno {ECONNREFUSED}]" in str(error):
         return faults.refused(call)
     if isinstance(error, (socket.gaierror, UnicodeError)):
         return faults.unresolved(call, str(error))

@@ -139,6 +139,11 @@ class ResponseReader:
         """Give the complete response."""
         return Response(self.status, self.headers, self._body)
 
+    @property
+    def waiting(self) -> int:
+        """How many bytes of a body without a length have arrived and not been taken."""
+        return 0 if isinstance(self._body, memoryview) else len(self._body)
+
     def take(self) -> bytes:
         """Give what has arrived of the body since the last time."""
         end = self._filled if isinstance(self._body, memoryview) else len(self._body)
