@@ -27,12 +27,22 @@ The shortest program::
         answer = client.infer("digits", {"image": open("photo.png", "rb").read()})
         print(answer["label"])
 
-Importing this loads numpy; tritonclient is loaded when a :class:`Client` is made.
+Importing this loads numpy; tritonclient is loaded when a :class:`Client` is made, asyncio when
+:class:`AsyncClient` is named.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from modelport.client.client import Client
+from modelport.client.endpoints import Breaker
+from modelport.client.hedge import Hedge
 from modelport.client.metadata import ModelMetadata, TensorMetadata
+from modelport.client.model import Model, Sequence
+from modelport.client.options import TLS
 from modelport.client.result import Result
+from modelport.client.retry import Retry
 from modelport.client.url import default_url
 from modelport.errors import (
     CallCancelledError,
@@ -55,13 +65,25 @@ from modelport.errors import (
     UnauthorizedError,
 )
 
+if TYPE_CHECKING:
+    from modelport.client.aio import AsyncClient, AsyncModel, AsyncSequence
+    from modelport.client.microbatch import MicroBatch
+
 __all__ = [
+    "TLS",
+    "AsyncClient",
+    "AsyncModel",
+    "AsyncSequence",
+    "Breaker",
     "CallCancelledError",
     "Client",
     "ClientError",
     "ConnectionLostError",
     "DeadlineExceededError",
+    "Hedge",
     "InvalidInputError",
+    "MicroBatch",
+    "Model",
     "ModelMetadata",
     "ModelNotFoundError",
     "ModelportError",
@@ -71,6 +93,8 @@ __all__ = [
     "ProtocolError",
     "ResolveError",
     "Result",
+    "Retry",
+    "Sequence",
     "ServerFaultError",
     "ServerRefusedError",
     "ServerUnreachableError",
@@ -80,3 +104,25 @@ __all__ = [
     "UnauthorizedError",
     "default_url",
 ]
+
+# asyncio takes as long to load as all the rest.
+_LATE = {
+    "AsyncClient": "aio",
+    "AsyncModel": "aio",
+    "AsyncSequence": "aio",
+    "MicroBatch": "microbatch",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(f"{__name__}.{_LATE[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

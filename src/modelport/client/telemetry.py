@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from importlib import import_module
 
 _NONE: Mapping[str, str] = {}
 
@@ -17,8 +18,6 @@ def trace_headers() -> Mapping[str, str]:
     trace = sys.modules.get("opentelemetry.trace")
     if trace is None or not trace.get_current_span().get_span_context().is_valid:
         return _NONE
-    from opentelemetry.propagate import inject
-
     carrier: dict[str, str] = {}
-    inject(carrier)
+    import_module("opentelemetry.propagate").inject(carrier)
     return carrier
