@@ -71,6 +71,11 @@ class ModelMetadata:
         """How large each output is, of a batching model for one row; 0 where that is open."""
         return {tensor.name: _size_bytes(tensor, batching=self.batching) for tensor in self.outputs}
 
+    @cached_property
+    def largest_output_bytes(self) -> int:
+        """The largest of :attr:`output_bytes`."""
+        return max(self.output_bytes.values(), default=0)
+
 
 def _size_bytes(tensor: TensorMetadata, *, batching: bool) -> int:
     shape = tensor.shape[1:] if batching else tensor.shape

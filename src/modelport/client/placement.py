@@ -58,15 +58,17 @@ def plan(metadata: ModelMetadata, inference: Inference) -> Layout | None:
     Returns:
         Where to place them; ``None`` when there is none.
     """
-    inputs = [(t.name, size) for t in inference.tensors if (size := _input_bytes(t))]
+    tensors = inference.tensors
+    inputs = []
+    for tensor in tensors:
+        size = _input_bytes(tensor)
+        if size >= THRESHOLD_BYTES:
+            inputs.append((tensor.name, size))
+    rows = tensors[0].array.shape[0] if metadata.max_batch_size and tensors else 1
     names = inference.outputs or metadata.output_by_name
-    rows = inference.tensors[0].array.shape[0] if metadata.batching and inference.tensors else 1
-    outputs = [
-        (name, size)
-        for name in names
-        if (size := metadata.output_bytes.get(name, 0) * rows) >= THRESHOLD_BYTES
-        and _is_plain(metadata.output_by_name[name].datatype)
-    ]
+    outputs = []
+    if metadata.largest_output_bytes * rows >= THRESHOLD_BYTES:
+        outputs = [(n, s) for n in names if (s := _output_bytes(metadata, n, rows))]
     if not inputs and not outputs:
         return None
     places, end = _places([size for _, size in (*inputs, *outputs)])
@@ -79,15 +81,20 @@ def plan(metadata: ModelMetadata, inference: Inference) -> Layout | None:
 
 
 def _input_bytes(tensor: Tensor) -> int:
-    """Give the size of an input that is to be placed, 0 for any other."""
+    """Give the size of an input as it is sent, or 0 when it is better sent."""
     array = tensor.array
     if tensor.datatype != "BYTES":
-        size = array.nbytes if array.nbytes >= THRESHOLD_BYTES and _is_plain(tensor.datatype) else 0
-    elif array.size > _MOST_STRINGS:
-        size = 0
-    else:
-        size = sum(map(len, array.flat)) + 4 * array.size
-    return size if size >= THRESHOLD_BYTES else 0
+        size = array.nbytes
+        return size if size < THRESHOLD_BYTES or _is_plain(tensor.datatype) else 0
+    if array.size > _MOST_STRINGS:
+        return 0
+    return sum(map(len, array.ravel().tolist())) + 4 * array.size
+
+
+def _output_bytes(metadata: ModelMetadata, name: str, rows: int) -> int:
+    size = metadata.output_bytes.get(name, 0) * rows
+    plain = size >= THRESHOLD_BYTES and _is_plain(metadata.output_by_name[name].datatype)
+    return size if plain else 0
 
 
 def _is_plain(datatype: str) -> bool:
@@ -115,7 +122,7 @@ def write(region: Region, inference: Inference, layout: Layout) -> Inference:
             _write(region.memory[part.offset : part.offset + part.size_bytes], tensor)
     return replace(
         inference,
-        outputs=layout.wanted,
+        outputs=layout.wanted if layout.outputs else inference.outputs,
         input_regions={n: exchange.Region(region.name, *p) for n, p in layout.inputs.items()},
         output_regions={n: exchange.Region(region.name, *p) for n, p in layout.outputs.items()},
     )

@@ -4,7 +4,7 @@ A region is a file in ``/dev/shm`` that a server maps by its name. The file is u
 the server has mapped it, so that the memory lives exactly as long as somebody maps it. Names tell
 the owner: this boot of this machine, the process (in its namespace) and when it began::
 
-    modelport-5a1b9c2e-4026531836-1234-987654-0
+    modelport_client-5a1b9c2e-4026531836-1234-987654-0
 
 so that what a crashed process left can be told from what a living one uses.
 """
@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-_PREFIX = "modelport"
+_PREFIX = "modelport_client"
 _FOLDER = Path("/dev/shm")  # noqa: S108 - the kernel's own place
 _PROC = Path("/proc")
 # Field 22 of /proc/PID/stat, counted from the state: the time of the start, see proc(5).
