@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
+
+from modelport.client.dtypes import DTYPES
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,24 @@ class ModelMetadata:
     def output_by_name(self) -> Mapping[str, TensorMetadata]:
         """The outputs by their names."""
         return {tensor.name: tensor for tensor in self.outputs}
+
+    @cached_property
+    def output_bytes(self) -> Mapping[str, int]:
+        """How large each output is, of a batching model for one row; 0 where that is open."""
+        return {tensor.name: _size_bytes(tensor, batching=self.batching) for tensor in self.outputs}
+
+    @cached_property
+    def largest_output_bytes(self) -> int:
+        """The largest of :attr:`output_bytes`."""
+        return max(self.output_bytes.values(), default=0)
+
+
+def _size_bytes(tensor: TensorMetadata, *, batching: bool) -> int:
+    shape = tensor.shape[1:] if batching else tensor.shape
+    dtype = DTYPES.get(tensor.datatype)
+    if dtype is None or dtype.kind == "O" or min(shape, default=1) < 1:
+        return 0
+    return math.prod(shape) * dtype.itemsize
 
 
 def read(metadata: Mapping[str, Any], config: Mapping[str, Any] | None) -> ModelMetadata:

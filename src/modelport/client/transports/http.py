@@ -14,8 +14,9 @@ from modelport.client.options import Options
 from modelport.client.transports.connection import Connection, ConnectionPool, broken
 from modelport.client.transports.headers import Headers
 from modelport.client.url import Endpoint
+from modelport.client.wire.answers import raise_unless_ok
 from modelport.client.wire.generate import is_events
-from modelport.client.wire.http import HttpWire, raise_unless_ok
+from modelport.client.wire.http import HttpWire
 from modelport.client.wire.http1 import HeadWriter, HttpError, HttpRequest, Response
 from modelport.errors import ConnectionLostError
 

@@ -54,11 +54,16 @@ def to_array(datatype: str, shape: Sequence[int], content: Buffer) -> Array:
         return objects(split_items(content), shape)
     if datatype == "BF16" and not _BFLOAT16_IS_NATIVE:
         return _lengthen(content).reshape(shape)
-    array = np.frombuffer(content, DTYPES[datatype]) if len(content) else _empty(datatype)
-    array = array.reshape(shape)
-    if not array.flags.aligned:  # numpy reads such arrays slowly, and others not at all
+    dtype = DTYPES[datatype]
+    if len(content) != math.prod(shape) * dtype.itemsize:
+        raise ValueError(f"{len(content)} bytes for {datatype} {list(shape)}")
+    array: Array = np.ndarray(shape, dtype, content)
+    flags = array.flags
+    if not flags.aligned:  # numpy reads such arrays slowly, and others not at all
         array = array.copy()
-    array.flags.writeable = False
+        flags = array.flags
+    if flags.writeable:
+        flags.writeable = False
     return array
 
 
@@ -103,10 +108,6 @@ def split_items(content: Buffer) -> list[bytes]:
     if position != end:
         raise ValueError("BYTES content ends within an element")
     return items
-
-
-def _empty(datatype: str) -> Array:
-    return np.empty(0, DTYPES[datatype])
 
 
 def _shorten(array: Array) -> bytes:

@@ -11,7 +11,7 @@ from tritonclient.grpc import service_pb2
 from modelport.client import faults
 from modelport.client.exchange import Answer, Exchange, IndexEntry, Inference, Reply, StreamExchange
 from modelport.client.faults import Call
-from modelport.client.wire.messages import RequestWriter, read_response, to_reply
+from modelport.client.wire.messages import RequestWriter, ResponseReader, to_reply
 from modelport.errors import ClientError
 
 # What reading a message that is none may raise.
@@ -30,16 +30,23 @@ class GrpcWire:
 
     def __init__(self) -> None:
         self._writer = RequestWriter()
+        self._reader = ResponseReader()
 
     def infer(self, call: Call, inference: Inference) -> Exchange[Reply]:
         """Run the call's model once."""
         message = self._writer.write(call, inference)
-        return Exchange(GrpcRequest("ModelInfer", message), _read_reply)
+        return Exchange(GrpcRequest("ModelInfer", message), self._read_reply)
 
     def stream(self, call: Call, inference: Inference) -> StreamExchange:
         """Run the call's model once and read its responses as they come."""
         message = self._writer.write(call, inference)
         return StreamExchange(GrpcRequest("ModelStreamInfer", message), _Responses)
+
+    def _read_reply(self, call: Call, message: bytes) -> Reply:
+        try:
+            return self._reader.read(message)
+        except _UNREADABLE as error:
+            raise faults.protocol(call, f"the answer cannot be read ({error!r})") from error
 
     def metadata(self, call: Call) -> Exchange[dict[str, Any]]:
         """Read the V2 model metadata document."""
@@ -122,13 +129,6 @@ def _exchange(method: str, request: Any, convert: Callable[[Any], Answer]) -> Ex
             raise faults.protocol(call, f"the answer cannot be read ({error!r})") from error
 
     return Exchange(GrpcRequest(method, request.SerializeToString()), read)
-
-
-def _read_reply(call: Call, message: bytes) -> Reply:
-    try:
-        return read_response(message)
-    except _UNREADABLE as error:
-        raise faults.protocol(call, f"the answer cannot be read ({error!r})") from error
 
 
 class _Responses:

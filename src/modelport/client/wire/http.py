@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-import struct
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
-
-import numpy as np
 
 from modelport.client import faults
 from modelport.client.exchange import (
@@ -17,43 +14,21 @@ from modelport.client.exchange import (
     Exchange,
     IndexEntry,
     Inference,
-    Placed,
     Reply,
     StreamExchange,
 )
 from modelport.client.faults import Call
 from modelport.client.options import Options
-from modelport.client.tensors import DTYPES, Array, Tensor
-from modelport.client.wire import content, generate
+from modelport.client.tensors import Tensor
+from modelport.client.wire import answers, content, generate
 from modelport.client.wire.content import Buffer
-from modelport.client.wire.http1 import HttpRequest, Response
+from modelport.client.wire.http1 import HttpRequest
 from modelport.client.wire.parameters import (
     is_constant,
     region_parameters,
     request_parameters,
     wanted_outputs,
 )
-from modelport.errors import ClientError
-
-_OK = 200
-
-# Triton's translation, https://github.com/triton-inference-server/server/blob/main/src/http_server.cc
-_CODES = {
-    400: "INVALID_ARGUMENT",
-    401: "UNAUTHENTICATED",
-    403: "PERMISSION_DENIED",
-    404: "NOT_FOUND",
-    429: "RESOURCE_EXHAUSTED",
-    499: "CANCELLED",
-    501: "UNIMPLEMENTED",
-    502: "UNAVAILABLE",
-    503: "UNAVAILABLE",
-    504: "DEADLINE_EXCEEDED",
-}
-# What a proxy may answer in its own words, without the protocol's JSON.
-_FROM_PROXIES = (401, 403, 429, 502, 503, 504)
-
-_UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, IndexError, struct.error)
 
 
 class HttpWire:
@@ -65,12 +40,13 @@ class HttpWire:
         self._accept = accept
         self._paths: dict[tuple[str, str], str] = {}
         self._documents: dict[Any, tuple[str, str]] = {}
+        self._replies = answers.ReplyReader()
 
     def infer(self, call: Call, inference: Inference) -> Exchange[Reply]:
         """Run the call's model once."""
         if not inference.binary:
             document = _json_document(call, inference)
-            return Exchange(self._post(f"{self._path(call)}/infer", document), _read_reply)
+            return Exchange(self._post(f"{self._path(call)}/infer", document), self._replies.read)
         regions = inference.input_regions
         parts: list[Buffer] = [b""]
         parts += [content.to_buffer(t) for t in inference.tensors if t.name not in regions]
@@ -79,7 +55,7 @@ class HttpWire:
         headers = f"{self._accept}Inference-Header-Content-Length: {head_size}\r\n"
         return Exchange(
             self._packed(HttpRequest("POST", f"{self._path(call)}/infer", headers, parts, size)),
-            _read_reply,
+            self._replies.read,
         )
 
     def stream(self, call: Call, inference: Inference) -> StreamExchange:
@@ -96,26 +72,28 @@ class HttpWire:
 
     def metadata(self, call: Call) -> Exchange[dict[str, Any]]:
         """Read the V2 model metadata document."""
-        return self._get(self._path(call), _document)
+        return self._get(self._path(call), answers.to_mapping)
 
     def config(self, call: Call) -> Exchange[dict[str, Any]]:
         """Read Triton's model configuration."""
-        return self._get(f"{self._path(call)}/config", _document)
+        return self._get(f"{self._path(call)}/config", answers.to_mapping)
 
     def server(self, call: Call) -> Exchange[dict[str, Any]]:
         """Read the V2 server metadata document."""
         del call
-        return self._get("/v2", _document)
+        return self._get("/v2", answers.to_mapping)
 
     def ready(self, call: Call) -> Exchange[bool]:
         """Ask whether the call's model, or without one the server, is ready."""
         path = f"{self._path(call)}/ready" if call.model else "/v2/health/ready"
-        return Exchange(HttpRequest("GET", path), _read_ready)
+        return Exchange(HttpRequest("GET", path), answers.read_ready)
 
     def index(self, call: Call) -> Exchange[list[IndexEntry]]:
         """Read the repository index."""
         del call
-        return Exchange(HttpRequest("POST", "/v2/repository/index"), _reading(_to_entries))
+        return Exchange(
+            HttpRequest("POST", "/v2/repository/index"), answers.reading(answers.to_entries)
+        )
 
     def statistics(self, call: Call) -> Exchange[list[dict[str, Any]]]:
         """Read the statistics of the call's model, or of all."""
@@ -137,18 +115,18 @@ class HttpWire:
         del call
         body = json.dumps({"key": key, "offset": 0, "byte_size": size_bytes}).encode()
         path = f"/v2/systemsharedmemory/region/{quote(name, safe='')}/register"
-        return Exchange(HttpRequest("POST", path, "", (body,), len(body)), _read_nothing)
+        return Exchange(HttpRequest("POST", path, "", (body,), len(body)), answers.read_nothing)
 
     def unregister(self, call: Call, name: str) -> Exchange[None]:
         """Let the server forget a region."""
         del call
         path = f"/v2/systemsharedmemory/region/{quote(name, safe='')}/unregister"
-        return Exchange(HttpRequest("POST", path), _read_nothing)
+        return Exchange(HttpRequest("POST", path), answers.read_nothing)
 
     def regions(self, call: Call) -> Exchange[list[str]]:
         """List the names of the regions that the server has registered."""
         del call
-        return self._get("/v2/systemsharedmemory/status", _region_names)
+        return self._get("/v2/systemsharedmemory/status", answers.region_names)
 
     # --- requests ----------------------------------------------------------------
 
@@ -162,7 +140,7 @@ class HttpWire:
         return path
 
     def _get(self, path: str, convert: Callable[[Any], Answer]) -> Exchange[Answer]:
-        return Exchange(HttpRequest("GET", path, self._accept), _reading(convert))
+        return Exchange(HttpRequest("GET", path, self._accept), answers.reading(convert))
 
     def _post(self, path: str, document: Any) -> HttpRequest:
         body = json.dumps(document).encode()
@@ -255,134 +233,3 @@ def _elements(call: Call, tensor: Tensor) -> list[Any]:
         return [item.decode() for item in items]
     except UnicodeDecodeError as error:
         raise faults.not_in_json(call, tensor.name, "it holds bytes that are not UTF-8") from error
-
-
-# --- answers -------------------------------------------------------------------
-
-
-def _reading(convert: Callable[[Any], Answer]) -> Callable[[Call, Response], Answer]:
-    def read(call: Call, response: Response) -> Answer:
-        raise_unless_ok(call, response)
-        try:
-            return convert(json.loads(bytes(_unpacked(response))))
-        except _UNREADABLE as error:
-            raise faults.protocol(call, f"the answer cannot be read ({error!r})") from error
-
-    return read
-
-
-def _document(document: Any) -> dict[str, Any]:
-    return dict(document)
-
-
-def _to_entries(rows: Any) -> list[IndexEntry]:
-    return [
-        IndexEntry(row["name"], row.get("version", ""), row.get("state", ""), row.get("reason", ""))
-        for row in rows
-    ]
-
-
-def _region_names(document: Any) -> list[str]:
-    return sorted(str(region["name"]) for region in document)
-
-
-def _read_nothing(call: Call, response: Response) -> None:
-    raise_unless_ok(call, response)
-
-
-def _read_ready(call: Call, response: Response) -> bool:
-    # Not ready is 400 from Triton 2.51; a proxy says 502 or 503; an unknown model is 404 in
-    # the protocol's JSON.
-    if response.status in (400, 502, 503):
-        return False
-    if response.status == 404 and call.model and _server_message(response):
-        return False
-    raise_unless_ok(call, response)
-    return True
-
-
-def raise_unless_ok(call: Call, response: Response) -> None:
-    """Raise the error for a refusal, the server's or that of a proxy in front of it."""
-    status = response.status
-    if status == _OK:
-        return
-    message = _server_message(response)
-    if not message and status not in _FROM_PROXIES:
-        raise faults.protocol(call, f"HTTP {status} without the protocol's error document")
-    raise _refusal(call, status, message)
-
-
-def _refusal(call: Call, status: int, message: str) -> ClientError:
-    code = _CODES.get(status, "INTERNAL")
-    error = faults.from_server(call, code, message or f"HTTP {status} from a proxy")
-    error.objects["status"] = status
-    return error
-
-
-def _server_message(response: Response) -> str:
-    """Give the text of the protocol's error document, empty when it is none."""
-    try:
-        document = json.loads(bytes(_unpacked(response)))
-    except ValueError:
-        return ""
-    return str(document.get("error", "")) if isinstance(document, dict) else ""
-
-
-def _unpacked(response: Response) -> Buffer:
-    coding = response.headers.get("content-encoding", "identity").lower()
-    if coding == "identity":
-        return response.body
-    if coding not in ("gzip", "deflate"):
-        raise ValueError(f"the content encoding {coding!r} was not asked for")
-    try:
-        return zlib.decompress(response.body, wbits=47)
-    except zlib.error as error:
-        raise ValueError(f"the content is not {coding}: {error}") from error
-
-
-def _read_reply(call: Call, response: Response) -> Reply:
-    raise_unless_ok(call, response)
-    try:
-        body = _unpacked(response)
-        head_size = response.headers.get("inference-header-content-length")
-        if head_size is None:
-            return _to_reply(json.loads(bytes(body)), memoryview(b""))
-        view, end = memoryview(body), int(head_size)
-        return _to_reply(json.loads(bytes(view[:end])), view[end:])
-    except _UNREADABLE as error:
-        raise faults.protocol(call, f"the answer cannot be read ({error!r})") from error
-
-
-def _to_reply(document: Any, binary: memoryview) -> Reply:
-    outputs: dict[str, Array] = {}
-    placed: dict[str, Placed] = {}
-    position = 0
-    for output in document["outputs"]:
-        name, datatype, shape = output["name"], output["datatype"], output["shape"]
-        parameters = output.get("parameters", {})
-        size = parameters.get("binary_data_size")
-        if size is not None:
-            piece = binary[position : position + size]
-            position += size
-            outputs[name] = content.to_array(datatype, shape, piece)
-        elif "shared_memory_region" in parameters:
-            placed[name] = Placed(datatype, tuple(shape))
-        else:
-            outputs[name] = from_json(datatype, shape, output["data"])
-    version = document.get("model_version", "")
-    return Reply(outputs, version, placed) if placed else Reply(outputs, version)
-
-
-def from_json(datatype: str, shape: Iterable[int], data: Any) -> Array:
-    """Give the array that JSON numbers or strings stand for, read-only.
-
-    Raises:
-        ValueError, TypeError: they do not fit the datatype and shape.
-    """
-    shape = tuple(shape)
-    if datatype == "BYTES":
-        flat = np.array(data, np.object_).ravel().tolist()
-        return content.objects([item.encode() for item in flat], shape)
-    array = np.array(data, DTYPES[datatype]).reshape(shape)
-    array.flags.writeable = False
-    return array

@@ -18,7 +18,7 @@ from modelport.client.wire.content import Buffer
 _SCRATCH_BYTES = 65536
 _MOST_HEAD_BYTES = 65536
 _ALIGNMENT = 16
-_HEADER_SIZE = "inference-header-content-length"
+HEADER_SIZE = "inference-header-content-length"
 
 
 class HttpError(ValueError):
@@ -287,7 +287,7 @@ def _read_chunk_size(line: bytes) -> int:
 
 def _memory(size: int, headers: Mapping[str, str]) -> memoryview:
     """Give memory in which what follows the JSON part is aligned."""
-    head = headers.get(_HEADER_SIZE, "0")
+    head = headers.get(HEADER_SIZE, "0")
     skip = -int(head) % _ALIGNMENT if head.isascii() and head.isdigit() else 0
     # Unlike bytearray, numpy does not fill it with zeros first.
     return np.empty(size + skip, np.uint8).data[skip:]

@@ -8,8 +8,8 @@ cut out by hand: a message is the sequence of its fields, and fields may follow 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from tritonclient.grpc import service_pb2
@@ -37,8 +37,8 @@ _PARAMETER = bytes([4 << 3 | 2])
 # A map entry: the key, then the value with its int64.
 _TIMEOUT_KEY = b"\x0a\x07timeout"
 
-# Above this, cutting a response by hand costs less than protobuf's copies.
-_CUT_BYTES = 32768
+_VARIES = (3 << 3 | 2, 4 << 3 | 2)  # request id and parameters of a response
+_COPIED_BYTES = 4096
 
 # Which fields of InferTensorContents hold the elements of which datatype.
 _TYPED = {
@@ -162,23 +162,83 @@ def varint(number: int) -> bytes:
 # --- responses ---------------------------------------------------------------
 
 
-def read_response(message: bytes) -> Reply:
-    """Read a ModelInferResponse; the arrays of a large one are views of ``message``.
+class ResponseReader:
+    """Reads responses; how one is laid out is kept, for the next of the same model and shapes."""
 
-    Raises:
-        google.protobuf.message.DecodeError, ValueError, KeyError, IndexError: it is none.
-    """
-    if len(message) <= _CUT_BYTES:
-        response = service_pb2.ModelInferResponse.FromString(message)
-        return to_reply(response, response.raw_output_contents)
+    def __init__(self) -> None:
+        self._layouts: dict[bytes, _Layout] = {}
+
+    def read(self, message: bytes) -> Reply:
+        """Read a ModelInferResponse; the arrays of a large one are views of ``message``.
+
+        Raises:
+            google.protobuf.message.DecodeError, ValueError, KeyError, IndexError, TypeError: it
+                is none.
+        """
+        head, raw = _cut(message)
+        layout = self._layouts.get(head)
+        if layout is None:
+            response = service_pb2.ModelInferResponse.FromString(head)
+            if not all(_is_plain(output) for output in response.outputs) or not raw:
+                return to_reply(response, raw)
+            layout = _Layout(
+                response.model_version,
+                [(o.name, o.datatype, tuple(o.shape)) for o in response.outputs],
+            )
+            if len(self._layouts) >= 256:  # of shapes there may be any number
+                self._layouts.clear()
+            self._layouts[head] = layout
+        outputs = {
+            name: content.to_array(datatype, shape, piece)
+            for (name, datatype, shape), piece in zip(layout.outputs, raw, strict=True)
+        }
+        return Reply(outputs, layout.version)
+
+
+class _Layout(NamedTuple):
+    version: str
+    outputs: Sequence[tuple[str, str, tuple[int, ...]]]
+
+
+def _cut(message: bytes) -> tuple[bytes, list[Buffer]]:
+    """Cut out what is the same from response to response, and the contents of tensors."""
     view = memoryview(message)
-    small, raw = [], []
-    for tag, begin, start, end in _fields(message):
+    head: list[bytes] = []
+    raw: list[Buffer] = []
+    position, end = 0, len(message)
+    while position < end:
+        begin, tag, size = position, message[position], message[position + 1]
+        position += 2
+        if size > 127:
+            size, position = _read_varint(message, position - 1)
+        stop = position + size
+        if tag & 7 != 2 or tag > 127 or stop > end:  # no field of a response is so
+            raise ValueError(f"a field {tag} of {size} bytes")
         if tag == _RAW_OUTPUT:
-            raw.append(view[start:end])
-        else:
-            small.append(view[begin:end])
-    return to_reply(service_pb2.ModelInferResponse.FromString(b"".join(small)), raw)
+            # A small copy is aligned, which a view into the message rarely is.
+            piece = message if size <= _COPIED_BYTES else view
+            raw.append(piece[position:stop])
+        elif tag not in _VARIES:
+            head.append(message[begin:stop])
+        position = stop
+    return b"".join(head), raw
+
+
+def _read_varint(message: bytes, position: int) -> tuple[int, int]:
+    number, shift = 0, 0
+    while True:
+        byte = message[position]
+        position += 1
+        number |= (byte & 127) << shift
+        if byte < 128:
+            return number, position
+        shift += 7
+        if shift > 63:
+            raise ValueError("a number of more than 64 bits")
+
+
+def _is_plain(output: Any) -> bool:
+    return not output.HasField("contents") and "shared_memory_region" not in output.parameters
 
 
 def to_reply(response: Any, raw: Any) -> Reply:
@@ -214,38 +274,3 @@ def _from_typed(output: Any, shape: tuple[int, ...]) -> Array:
     array = np.array(items, DTYPES[output.datatype]).reshape(shape)
     array.flags.writeable = False
     return array
-
-
-def _fields(message: bytes) -> Iterator[tuple[int, int, int, int]]:
-    """Give tag, begin, begin of the content and end of each field."""
-    position, end = 0, len(message)
-    while position < end:
-        begin = position
-        tag, position = _read_varint(message, position)
-        kind = tag & 7
-        if kind == 2:
-            size, position = _read_varint(message, position)
-        elif kind == 0:
-            _, position = _read_varint(message, position)
-            size = 0
-        elif kind in (1, 5):
-            size = 8 if kind == 1 else 4
-        else:
-            raise ValueError(f"a protobuf field of the wire type {kind}")
-        start, position = position, position + size
-        if position > end:
-            raise ValueError("the message ends within a field")
-        yield tag, begin, start, position
-
-
-def _read_varint(message: bytes, position: int) -> tuple[int, int]:
-    number, shift = 0, 0
-    while True:
-        byte = message[position]
-        position += 1
-        number |= (byte & 127) << shift
-        if byte < 128:
-            return number, position
-        shift += 7
-        if shift > 63:
-            raise ValueError("a number of more than 64 bits")
