@@ -42,6 +42,7 @@ class AsyncClient:
         hedge: when a call is sent twice.
         breaker: when a server is left alone.
         parallelism: parts of a split batch that are on their way at once.
+        shared_memory: whether large tensors may go through shared memory.
 
     Raises:
         ClientError: a URL, a header or a setting is malformed. Nothing is sent yet.
@@ -60,6 +61,7 @@ class AsyncClient:
         hedge: Hedge | None = None,
         breaker: Breaker | None = None,
         parallelism: int = 4,
+        shared_memory: Literal["auto", "off"] = "auto",
     ) -> None:
         options = Options(headers or {}, tls, compression, keepalive_s)
         self._session = Session(
@@ -70,6 +72,7 @@ class AsyncClient:
             hedge=hedge,
             breaker=breaker or Breaker(),
             parallelism=parallelism,
+            shared_memory=shared_memory,
         )
         self._loop: asyncio.AbstractEventLoop | None = None
         self._collectors: list[Collector] = []
@@ -211,8 +214,7 @@ class AsyncClient:
         """Close the connections; doing so twice is harmless."""
         for collector in self._collectors:
             await collector.close()
-        for target in self._session.dispatcher.endpoints.take_all():
-            await target.transport.close()
+        await aio_driver.run(self._session.close())
 
     async def __aenter__(self) -> AsyncClient:
         return self

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, TypeVar
 
 from modelport.client import faults, metadata
 from modelport.client.dispatch import Dispatcher
-from modelport.client.exchange import Exchange, Wire
 from modelport.client.faults import Call
 from modelport.client.metadata import ModelMetadata
 from modelport.client.steps import Steps
@@ -48,7 +46,7 @@ class Catalogue:
     def learn(self, call: Call) -> Steps[ModelMetadata]:
         """Read a model's metadata from the server and keep it."""
         try:
-            document = yield from self._read(call, lambda wire, c: wire.metadata(c))
+            document = yield from self._dispatcher.read(call, lambda wire, c: wire.metadata(c))
             config = yield from self._config_if_any(call)
         except ModelNotFoundError as error:
             raise (yield from self.explained(call, error)) from error
@@ -71,13 +69,10 @@ class Catalogue:
     def _config_if_any(self, call: Call) -> Steps[dict[str, Any] | None]:
         """The configuration is Triton's extension of the protocol, and may be restricted."""
         try:
-            return (yield from self._read(call, lambda wire, c: wire.config(c)))
+            return (yield from self._dispatcher.read(call, lambda wire, c: wire.config(c)))
         except (ProtocolError, UnauthorizedError, ModelNotFoundError) as error:
             logger.debug("no configuration of %s: %s", call.about(), error.what)
             return None
-
-    def _read(self, call: Call, make: Callable[[Wire, Call], Exchange[Answer]]) -> Steps[Answer]:
-        return (yield from self._dispatcher.send(call, make, idempotent=True))
 
     # --- explaining that a model is not there ----------------------------------
 
@@ -90,7 +85,7 @@ class Catalogue:
 
     def _explain(self, call: Call, message: str) -> Steps[ClientError]:
         try:
-            index = yield from self._read(call, lambda wire, c: wire.index(c))
+            index = yield from self._dispatcher.read(call, lambda wire, c: wire.index(c))
         except ClientError:  # restricted, or another server than Triton
             versions = yield from self._versions(call)
             return faults.not_found(call, message, versions=versions)
@@ -105,7 +100,7 @@ class Catalogue:
         if not call.version:
             return ()
         try:
-            document = yield from self._read(
+            document = yield from self._dispatcher.read(
                 replace(call, version=""), lambda wire, c: wire.metadata(c)
             )
         except ClientError:

@@ -65,6 +65,7 @@ class Client:
         hedge: Hedge | None = None,
         breaker: Breaker | None = None,
         parallelism: int = 4,
+        shared_memory: Literal["auto", "off"] = "auto",
     ) -> None:
         options = Options(headers or {}, tls, compression, keepalive_s)
         self._session = Session(
@@ -75,6 +76,7 @@ class Client:
             hedge=hedge,
             breaker=breaker or Breaker(),
             parallelism=parallelism,
+            shared_memory=shared_memory,
         )
         self._run = (driver := Driver()).run
         self._driver = driver
@@ -329,8 +331,7 @@ class Client:
 
     def close(self) -> None:
         """Close the connections; doing so twice is harmless."""
-        for target in self._session.dispatcher.endpoints.take_all():
-            target.transport.close()
+        self._run(self._session.close())
         self._driver.close()
 
     def __enter__(self) -> Client:

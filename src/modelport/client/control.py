@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from modelport.client import faults
 from modelport.client.catalogue import Catalogue
 from modelport.client.dispatch import Dispatcher
 from modelport.client.endpoints import Target
-from modelport.client.exchange import Exchange, IndexEntry, Wire
+from modelport.client.exchange import IndexEntry
 from modelport.client.faults import Call
 from modelport.client.steps import Sleep, Steps
 from modelport.errors import (
@@ -40,17 +40,17 @@ class Control:
     def config(self, call: Call) -> Steps[dict[str, Any]]:
         """Read Triton's model configuration."""
         try:
-            return (yield from self._read(call, lambda wire, c: wire.config(c)))
+            return (yield from self._dispatcher.read(call, lambda wire, c: wire.config(c)))
         except ModelNotFoundError as error:
             raise (yield from self._catalogue.explained(call, error)) from error
 
     def server(self, call: Call) -> Steps[dict[str, Any]]:
         """Read the server's metadata."""
-        return (yield from self._read(call, lambda wire, c: wire.server(c)))
+        return (yield from self._dispatcher.read(call, lambda wire, c: wire.server(c)))
 
     def index(self, call: Call) -> Steps[list[IndexEntry]]:
         """Read the repository index."""
-        return (yield from self._read(call, lambda wire, c: wire.index(c)))
+        return (yield from self._dispatcher.read(call, lambda wire, c: wire.index(c)))
 
     def statistics(self, call: Call) -> Steps[list[dict[str, Any]]]:
         """Read the statistics of a model, or of all, from every endpoint."""
@@ -65,9 +65,6 @@ class Control:
             for url, documents in answers.items()
             for document in documents
         ]
-
-    def _read(self, call: Call, make: Callable[[Wire, Call], Exchange[Answer]]) -> Steps[Answer]:
-        return (yield from self._dispatcher.send(call, make, idempotent=True))
 
     # --- readiness -------------------------------------------------------------
 

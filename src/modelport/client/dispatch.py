@@ -6,19 +6,23 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from modelport.client.endpoints import Endpoints, Target
 from modelport.client.exchange import Exchange, Reply, StreamExchange, Wire
 from modelport.client.faults import Call
 from modelport.client.hedge import Hedge, Times
-from modelport.client.retry import Budget, Retry, is_repeatable, never_sent
+from modelport.client.retry import Budget, Retry, is_dead, is_repeatable, never_sent
 from modelport.client.steps import Ask, Close, Open, Race, Sleep, Steps
 from modelport.errors import ClientError
 
 logger = logging.getLogger(__name__)
 
 Answer = TypeVar("Answer")
+
+# Carries a request out on one target. It is asked for each attempt anew: the time that is left,
+# which servers are told, is another each time.
+Attempt: TypeAlias = Callable[[Target, Call], Steps[Answer]]
 
 
 @dataclass
@@ -54,23 +58,39 @@ class Dispatcher:
         self._extra = Budget(hedge.max_extra if hedge else 0.0, burst=1.0)
         self._times: dict[str, Times] = {}
 
-    def send(
-        self, call: Call, make: Callable[[Wire, Call], Exchange[Answer]], *, idempotent: bool
-    ) -> Steps[Answer]:
+    def send(self, call: Call, attempt: Attempt[Answer], *, idempotent: bool) -> Steps[Answer]:
         """Give the answer of one request, whichever server and attempt it comes from.
 
         Args:
             call: with the deadline over all attempts.
-            make: the request in the words of a protocol, for each attempt anew: the time that
-                is left, which servers are told, is another each time.
+            attempt: carries the request out on one target.
             idempotent: running the request twice does no harm.
 
         Raises:
             ClientError: of the last attempt.
         """
         if self._hedge is None or not idempotent:
-            return (yield from self._attempts(call, make, idempotent, []))
-        return (yield from self._hedged(call, make))
+            answer, _, _ = yield from self._repeat(call, attempt, idempotent, [])
+            return answer
+        return (yield from self._hedged(call, attempt))
+
+    def read(self, call: Call, make: Callable[[Wire, Call], Exchange[Answer]]) -> Steps[Answer]:
+        """Give the answer of a request that changes nothing.
+
+        Args:
+            call: with the deadline over all attempts.
+            make: the request in the words of a protocol.
+
+        Raises:
+            ClientError: of the last attempt.
+        """
+
+        def attempt(target: Target, call: Call) -> Steps[Answer]:
+            answer: Answer = yield Ask(target.transport, call, make(target.transport.wire, call))
+            return answer
+
+        answer, _, _ = yield from self._repeat(call, attempt, True, [])
+        return answer
 
     def probe(
         self, call: Call, target: Target, make: Callable[[Wire, Call], Exchange[Answer]]
@@ -88,12 +108,13 @@ class Dispatcher:
     def open(self, call: Call, make: Callable[[Wire, Call], StreamExchange]) -> Steps[Streaming]:
         """Begin a stream; what fails before its first reply is repeated like any call."""
 
-        def opened(target: Target, attempt: Call) -> Any:
-            return Open(target.transport, attempt, make(target.transport.wire, attempt))
+        def attempt(target: Target, call: Call) -> Steps[tuple[Reply | None, Any]]:
+            opened: tuple[Reply | None, Any] = yield Open(
+                target.transport, call, make(target.transport.wire, call)
+            )
+            return opened
 
-        (first, rest), target, call = yield from self._repeat(
-            call, opened, idempotent=True, tried=[], keep=True
-        )
+        (first, rest), target, call = yield from self._repeat(call, attempt, True, [], keep=True)
         return Streaming(call, first, rest, target)
 
     def ended(self, stream: Streaming, error: ClientError | None = None) -> None:
@@ -119,34 +140,20 @@ class Dispatcher:
 
     # --- attempts --------------------------------------------------------------
 
-    def _attempts(
-        self,
-        call: Call,
-        make: Callable[[Wire, Call], Exchange[Answer]],
-        idempotent: bool,
-        tried: list[Target],
-    ) -> Steps[Answer]:
-        def asked(target: Target, attempt: Call) -> Ask:
-            return Ask(target.transport, attempt, make(target.transport.wire, attempt))
-
-        repeated = yield from self._repeat(call, asked, idempotent=idempotent, tried=tried)
-        answer: Answer = repeated[0]
-        return answer
-
     def _repeat(
         self,
         call: Call,
-        effect: Callable[[Target, Call], Any],
-        *,
+        attempt: Attempt[Answer],
         idempotent: bool,
         tried: list[Target],
+        *,
         keep: bool = False,
-    ) -> Steps[tuple[Any, Target, Call]]:
-        """Carry ``effect`` out on one target after the other until one answers.
+    ) -> Steps[tuple[Answer, Target, Call]]:
+        """Carry ``attempt`` out on one target after the other until one answers.
 
         Args:
             call: the call.
-            effect: what is to be done on a target.
+            attempt: what is to be done on a target.
             idempotent: running it twice does no harm.
             tried: targets to leave to others; those that are asked are added.
             keep: leave the target in flight at the end.
@@ -155,27 +162,27 @@ class Dispatcher:
         while True:
             attempts += 1
             try:
-                return (yield from self._once(call, effect, attempts, tried, keep))
+                return (yield from self._once(call, attempt, attempts, tried, keep))
             except ClientError as error:
                 yield from self._pause(call, error, attempts, idempotent)
 
     def _once(
         self,
         call: Call,
-        effect: Callable[[Target, Call], Any],
-        attempt: int,
+        attempt: Attempt[Answer],
+        number: int,
         tried: list[Target],
         keep: bool,
-    ) -> Steps[tuple[Any, Target, Call]]:
+    ) -> Steps[tuple[Answer, Target, Call]]:
         endpoints = self.endpoints
         if endpoints.stale:
             yield from endpoints.resolve(call)
         target = endpoints.choose(call, tried)
-        if target.name != call.endpoint or attempt > 1:
-            call = replace(call, endpoint=target.name, attempts=attempt)
+        if target.name != call.endpoint or number > 1:
+            call = replace(call, endpoint=target.name, attempts=number)
         tried.append(target)
         try:
-            answer = yield effect(target, call)
+            answer = yield from attempt(target, call)
         except BaseException as error:
             endpoints.release(target)
             if isinstance(error, ClientError):
@@ -197,6 +204,8 @@ class Dispatcher:
         """Wait before the next attempt; raise the error where there is to be none."""
         if attempts >= self._retry.attempts or not is_repeatable(error, idempotent=idempotent):
             raise error
+        if is_dead(error) and len(self.endpoints.targets) == 1:
+            raise error  # only another server can help
         pause_s = self._retry.pause_s(attempts)
         if call.expires_s - time.monotonic() <= pause_s:
             raise error  # it says more than that the time is over
@@ -211,26 +220,26 @@ class Dispatcher:
 
     # --- hedging ---------------------------------------------------------------
 
-    def _hedged(self, call: Call, make: Callable[[Wire, Call], Exchange[Answer]]) -> Steps[Answer]:
+    def _hedged(self, call: Call, attempt: Attempt[Answer]) -> Steps[Answer]:
         assert self._hedge is not None
         times = self._times.get(call.model) or self._times.setdefault(
             call.model, Times(self._hedge)
         )
         tried: list[Target] = []
         call = replace(call, cancellable=True)
-        first = self._attempts(call, make, True, tried)
+        first = self._repeat(call, attempt, True, tried)
         begun_s = time.monotonic()
         if times.delay_s is None:
-            answer = yield from first
+            answer, _, _ = yield from first
         else:
 
-            def second() -> Steps[Answer] | None:
+            def second() -> Steps[Any] | None:
                 if not self._extra.spend():
                     return None
                 logger.debug("%s takes long: asking another server too", call.about())
-                return self._attempts(replace(call), make, True, list(tried))
+                return self._repeat(replace(call), attempt, True, list(tried))
 
-            answer = yield Race(first, times.delay_s, second)
+            answer, _, _ = yield Race(first, times.delay_s, second)
         times.add(time.monotonic() - begun_s)
         self._extra.earn()
         return answer

@@ -14,6 +14,7 @@ from typing import Any
 from modelport.client import faults
 from modelport.client.faults import Call
 from modelport.client.retry import is_dead
+from modelport.client.shared_memory import SharedMemory
 from modelport.client.steps import Resolve, Steps
 from modelport.client.url import Endpoint
 from modelport.errors import (
@@ -57,6 +58,7 @@ class Target:
         endpoint: where it is.
         name: its URL, for messages.
         transport: the connections to it.
+        memory: what is shared with it, if it is on this machine.
         in_flight: calls that wait for it now.
     """
 
@@ -65,6 +67,7 @@ class Target:
         "error",
         "failures",
         "in_flight",
+        "memory",
         "name",
         "open_for_s",
         "open_until_s",
@@ -74,6 +77,7 @@ class Target:
     def __init__(self, endpoint: Endpoint, transport: Any) -> None:
         self.endpoint, self.transport = endpoint, transport
         self.name = str(endpoint)
+        self.memory = SharedMemory(endpoint)
         self.in_flight = 0
         self.failures = 0
         self.open_until_s = 0.0

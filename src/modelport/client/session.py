@@ -7,20 +7,20 @@ import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
-from modelport.client import batches, binding, telemetry, tensors
+from modelport.client import batches, binding, placement, telemetry, tensors
 from modelport.client.catalogue import Catalogue
 from modelport.client.control import Control
 from modelport.client.dispatch import Dispatcher, Streaming
-from modelport.client.endpoints import Breaker, Endpoints
+from modelport.client.endpoints import Breaker, Endpoints, Target
 from modelport.client.exchange import Inference, Parameter, Reply, SequenceStep
 from modelport.client.faults import Call
 from modelport.client.hedge import Hedge
 from modelport.client.metadata import ModelMetadata
 from modelport.client.result import Result
 from modelport.client.retry import Retry
-from modelport.client.steps import Steps, Together
+from modelport.client.steps import Ask, Close, Steps, Together
 from modelport.client.tensors import Value
 from modelport.client.url import Endpoint, parse
 from modelport.errors import (
@@ -53,6 +53,9 @@ class Asked:
 
 PLAIN = Asked()
 
+# What a server may take to give back shared memory when a client ends.
+_CLOSE_S = 2.0
+
 
 class Given(NamedTuple):
     """Inputs as the arguments of a model that is called like a function."""
@@ -75,6 +78,7 @@ class Session:
         hedge: when it is sent twice.
         breaker: when an endpoint is left alone.
         parallelism: parts of a split batch that are on their way at once.
+        shared_memory: ``auto`` or ``off``.
     """
 
     def __init__(
@@ -87,11 +91,16 @@ class Session:
         hedge: Hedge | None,
         breaker: Breaker,
         parallelism: int,
+        shared_memory: Literal["auto", "off"],
     ) -> None:
+        if shared_memory not in ("auto", "off"):
+            raise ClientError(f"shared_memory must be 'auto' or 'off', got {shared_memory!r}")
         self.endpoints = _parsed(urls)
         self._timeout_s = _checked_timeout(timeout_s)
         self._parallelism = _checked_parallelism(parallelism)
         self._endpoint = str(self.endpoints[0])
+        local = any(endpoint.loopback for endpoint in self.endpoints)
+        self._shares_memory = shared_memory == "auto" and local
         self.dispatcher = Dispatcher(Endpoints(self.endpoints, connect, breaker), retry, hedge)
         self.catalogue = Catalogue(self.dispatcher)
         self.control = Control(self.dispatcher, self.catalogue)
@@ -162,14 +171,17 @@ class Session:
         idempotent = asked.idempotent
         if idempotent is None:
             idempotent = not (asked.step or model.stateful)
+        layout = placement.plan(model, inference) if self._shares_memory else None
+
+        def attempt(target: Target, call: Call) -> Steps[Reply]:
+            if layout is not None and target.memory.usable:
+                return (yield from target.memory.infer(target.transport, call, inference, layout))
+            exchange = target.transport.wire.infer(call, inference)
+            reply: Reply = yield Ask(target.transport, call, exchange)
+            return reply
+
         try:
-            return (
-                yield from self.dispatcher.send(
-                    call,
-                    lambda wire, attempt: wire.infer(attempt, inference),
-                    idempotent=idempotent,
-                )
-            )
+            return (yield from self.dispatcher.send(call, attempt, idempotent=idempotent))
         except ModelNotFoundError as error:
             self.catalogue.forget(call.model)
             raise (yield from self.catalogue.explained(call, error)) from error
@@ -177,6 +189,13 @@ class Session:
     def result(self, call: Call, reply: Reply) -> Result:
         """Give a reply as callers see it."""
         return Result(reply.outputs, reply.version, call.request_id)
+
+    def close(self) -> Steps[None]:
+        """Give back shared memory and close every connection."""
+        for target in self.dispatcher.endpoints.take_all():
+            call = replace(self.call(timeout_s=_CLOSE_S), endpoint=target.name)
+            yield from target.memory.close(target.transport, call)
+            yield Close(target.transport)
 
     # --- streams ---------------------------------------------------------------
 

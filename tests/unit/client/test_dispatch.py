@@ -13,12 +13,12 @@ import pytest
 from modelport.client import aio_driver, faults
 from modelport.client.dispatch import Dispatcher
 from modelport.client.driver import Driver
-from modelport.client.endpoints import Breaker, Endpoints
+from modelport.client.endpoints import Breaker, Endpoints, Target
 from modelport.client.exchange import Exchange
 from modelport.client.faults import Call
 from modelport.client.hedge import Hedge
 from modelport.client.retry import Retry
-from modelport.client.steps import Steps, Together
+from modelport.client.steps import Ask, Steps, Together
 from modelport.client.url import Endpoint, parse
 from modelport.errors import (
     CallCancelledError,
@@ -84,6 +84,10 @@ def fails(make: Callable[..., ClientError], *arguments: str) -> Deed:
     return deed
 
 
+def ask(target: Target, call: Call) -> Steps[Any]:
+    return (yield Ask(target.transport, call, EXCHANGE))
+
+
 class Stage:
     """A dispatcher over scripted transports, carried out by either driver."""
 
@@ -115,7 +119,7 @@ class Stage:
 
     def send(self, *, idempotent: bool = True, timeout_s: float = 5.0) -> Any:
         call = Call(TWO[0], timeout_s, time.monotonic() + timeout_s, "m")
-        return self.run(self.dispatcher.send(call, lambda *_: EXCHANGE, idempotent=idempotent))
+        return self.run(self.dispatcher.send(call, ask, idempotent=idempotent))
 
     def __getitem__(self, name: str) -> Scripted:
         return self.transports[name]
@@ -304,9 +308,7 @@ def test_parts_are_answered_in_order_with_a_bound_on_how_many_at_once(kind: str)
     call = Call(TWO[0], 5.0, time.monotonic() + 5, "m")
 
     def together() -> Steps[list[Any]]:
-        parts = [
-            stage.dispatcher.send(call, lambda *_: EXCHANGE, idempotent=True) for _ in range(12)
-        ]
+        parts = [stage.dispatcher.send(call, ask, idempotent=True) for _ in range(12)]
         return (yield Together(parts, 3))
 
     answers = stage.run(together())
@@ -320,9 +322,7 @@ def test_a_part_that_fails_leaves_the_others_their_answers(kind: str) -> None:
     call = Call(TWO[0], 5.0, time.monotonic() + 5, "m")
 
     def together() -> Steps[list[Any]]:
-        parts = [
-            stage.dispatcher.send(call, lambda *_: EXCHANGE, idempotent=True) for _ in range(3)
-        ]
+        parts = [stage.dispatcher.send(call, ask, idempotent=True) for _ in range(3)]
         return (yield Together(parts, 1))
 
     first, second, third = stage.run(together())
