@@ -92,12 +92,15 @@ class AsyncClient:
         priority: int = 0,
         parameters: Mapping[str, Parameter] | None = None,
         headers: Mapping[str, str] | None = None,
+        sequence_id: int = 0,
+        sequence_start: bool = False,
+        sequence_end: bool = False,
     ) -> Result:
         """Run a model once; as :meth:`Client.infer <modelport.client.Client.infer>`."""
         call = self._session.call(model, version, request_id, timeout_s, headers)
         asked = Asked(
             None if outputs is None else list(outputs),
-            None,
+            SequenceStep(sequence_id, sequence_start, sequence_end) if sequence_id else None,
             idempotent,
             priority,
             parameters or {},

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from modelport.client import transport
 from modelport.client.driver import Driver
 from modelport.client.endpoints import Breaker
-from modelport.client.exchange import IndexEntry, Inference, Parameter
+from modelport.client.exchange import IndexEntry, Inference, Parameter, SequenceStep
 from modelport.client.faults import Call
 from modelport.client.hedge import Hedge
 from modelport.client.metadata import ModelMetadata
@@ -96,6 +96,9 @@ class Client:
         priority: int = 0,
         parameters: Mapping[str, Parameter] | None = None,
         headers: Mapping[str, str] | None = None,
+        sequence_id: int = 0,
+        sequence_start: bool = False,
+        sequence_end: bool = False,
     ) -> Result:
         """Run a model once.
 
@@ -118,6 +121,10 @@ class Client:
             priority: of a model with priority levels; 0 is the model's default.
             parameters: further ones, which a model reads by name.
             headers: sent with this request besides those of the client.
+            sequence_id: of a stateful model, whose requests belong together; 0 for none.
+                :meth:`sequence` chooses one by itself.
+            sequence_start: this is the sequence's first request.
+            sequence_end: this is its last; the server forgets the state.
 
         Returns:
             Arrays by output name, read-only, with the batch dimension where the model has one;
@@ -134,7 +141,7 @@ class Client:
         call = self._session.call(model, version, request_id, timeout_s, headers)
         asked = Asked(
             None if outputs is None else list(outputs),
-            None,
+            SequenceStep(sequence_id, sequence_start, sequence_end) if sequence_id else None,
             idempotent,
             priority,
             parameters or _NO_PARAMETERS,
