@@ -6,13 +6,13 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 from modelport.client.endpoints import Endpoints, Target
 from modelport.client.exchange import Exchange, Reply, StreamExchange, Wire
 from modelport.client.faults import Call
 from modelport.client.hedge import Hedge, Times
-from modelport.client.retry import Budget, Retry, is_dead, is_repeatable, never_sent
+from modelport.client.retry import Budget, Retry, is_felt, is_repeatable
 from modelport.client.steps import Ask, Close, Open, Race, Sleep, Steps
 from modelport.errors import ClientError
 
@@ -23,6 +23,23 @@ Answer = TypeVar("Answer")
 # Carries a request out on one target. It is asked for each attempt anew: the time that is left,
 # which servers are told, is another each time.
 Attempt: TypeAlias = Callable[[Target, Call], Steps[Answer]]
+
+
+@dataclass(frozen=True)
+class Order(Generic[Answer]):
+    """What is to be done on one target or another.
+
+    Attributes:
+        attempt: does it.
+        idempotent: running it twice does no harm.
+        served: a server has the model, so that one without it is one that starts.
+        keep: leave the target in flight at the end.
+    """
+
+    attempt: Attempt[Answer]
+    idempotent: bool
+    served: bool = False
+    keep: bool = False
 
 
 @dataclass
@@ -58,21 +75,25 @@ class Dispatcher:
         self._extra = Budget(hedge.max_extra if hedge else 0.0, burst=1.0)
         self._times: dict[str, Times] = {}
 
-    def send(self, call: Call, attempt: Attempt[Answer], *, idempotent: bool) -> Steps[Answer]:
+    def send(
+        self, call: Call, attempt: Attempt[Answer], *, idempotent: bool, served: bool = False
+    ) -> Steps[Answer]:
         """Give the answer of one request, whichever server and attempt it comes from.
 
         Args:
             call: with the deadline over all attempts.
             attempt: carries the request out on one target.
             idempotent: running the request twice does no harm.
+            served: a server has the model, so that one without it is one that starts.
 
         Raises:
             ClientError: of the last attempt.
         """
+        order = Order(attempt, idempotent, served)
         if self._hedge is None or not idempotent:
-            answer, _, _ = yield from self._repeat(call, attempt, idempotent, [])
+            answer, _, _ = yield from self._repeat(call, order, [])
             return answer
-        return (yield from self._hedged(call, attempt))
+        return (yield from self._hedged(call, order))
 
     def read(self, call: Call, make: Callable[[Wire, Call], Exchange[Answer]]) -> Steps[Answer]:
         """Give the answer of a request that changes nothing.
@@ -89,7 +110,7 @@ class Dispatcher:
             answer: Answer = yield Ask(target.transport, call, make(target.transport.wire, call))
             return answer
 
-        answer, _, _ = yield from self._repeat(call, attempt, True, [])
+        answer, _, _ = yield from self._repeat(call, Order(attempt, idempotent=True), [])
         return answer
 
     def probe(
@@ -114,7 +135,8 @@ class Dispatcher:
             )
             return opened
 
-        (first, rest), target, call = yield from self._repeat(call, attempt, True, [], keep=True)
+        order = Order(attempt, idempotent=True, served=True, keep=True)
+        (first, rest), target, call = yield from self._repeat(call, order, [])
         return Streaming(call, first, rest, target)
 
     def ended(self, stream: Streaming, error: ClientError | None = None) -> None:
@@ -141,38 +163,22 @@ class Dispatcher:
     # --- attempts --------------------------------------------------------------
 
     def _repeat(
-        self,
-        call: Call,
-        attempt: Attempt[Answer],
-        idempotent: bool,
-        tried: list[Target],
-        *,
-        keep: bool = False,
+        self, call: Call, order: Order[Answer], tried: list[Target]
     ) -> Steps[tuple[Answer, Target, Call]]:
-        """Carry ``attempt`` out on one target after the other until one answers.
+        """Carry an order out on one target after the other until one answers.
 
-        Args:
-            call: the call.
-            attempt: what is to be done on a target.
-            idempotent: running it twice does no harm.
-            tried: targets to leave to others; those that are asked are added.
-            keep: leave the target in flight at the end.
+        Targets in ``tried`` are left to other calls; those that are asked are added to it.
         """
         attempts = 0
         while True:
             attempts += 1
             try:
-                return (yield from self._once(call, attempt, attempts, tried, keep))
+                return (yield from self._once(call, order, attempts, tried))
             except ClientError as error:
-                yield from self._pause(call, error, attempts, idempotent)
+                yield from self._pause(call, order, error, attempts, tried)
 
     def _once(
-        self,
-        call: Call,
-        attempt: Attempt[Answer],
-        number: int,
-        tried: list[Target],
-        keep: bool,
+        self, call: Call, order: Order[Answer], number: int, tried: list[Target]
     ) -> Steps[tuple[Answer, Target, Call]]:
         endpoints = self.endpoints
         if endpoints.stale:
@@ -182,16 +188,16 @@ class Dispatcher:
             call = replace(call, endpoint=target.name, attempts=number)
         tried.append(target)
         try:
-            answer = yield from attempt(target, call)
+            answer = yield from order.attempt(target, call)
         except BaseException as error:
             endpoints.release(target)
             if isinstance(error, ClientError):
-                endpoints.failed(target, error)
+                endpoints.failed(target, error, call.model)
             raise
-        if not keep:
+        if not order.keep:
             endpoints.release(target)
-        if target.failures:
-            endpoints.succeeded(target)
+        if target.failures or target.unfit:
+            endpoints.succeeded(target, call.model)
         self._budget.earn()
         if endpoints.retired:
             for gone in endpoints.take_idle():
@@ -199,17 +205,24 @@ class Dispatcher:
         return answer, target, call
 
     def _pause(
-        self, call: Call, error: ClientError, attempts: int, idempotent: bool
+        self,
+        call: Call,
+        order: Order[Any],
+        error: ClientError,
+        attempts: int,
+        tried: list[Target],
     ) -> Steps[None]:
         """Wait before the next attempt; raise the error where there is to be none."""
-        if attempts >= self._retry.attempts or not is_repeatable(error, idempotent=idempotent):
+        others = any(target not in tried for target in self.endpoints.targets)
+        again = is_repeatable(
+            error, idempotent=order.idempotent, served=order.served, others=others
+        )
+        if not again or attempts >= self._retry.attempts:
             raise error
-        if is_dead(error) and len(self.endpoints.targets) == 1:
-            raise error  # only another server can help
         pause_s = self._retry.pause_s(attempts)
         if call.expires_s - time.monotonic() <= pause_s:
             raise error  # it says more than that the time is over
-        if not (never_sent(error) or self._budget.spend()):
+        if is_felt(error) and not self._budget.spend():
             error.objects["retry_budget"] = "spent"
             raise error
         logger.debug(
@@ -220,14 +233,14 @@ class Dispatcher:
 
     # --- hedging ---------------------------------------------------------------
 
-    def _hedged(self, call: Call, attempt: Attempt[Answer]) -> Steps[Answer]:
+    def _hedged(self, call: Call, order: Order[Answer]) -> Steps[Answer]:
         assert self._hedge is not None
         times = self._times.get(call.model) or self._times.setdefault(
             call.model, Times(self._hedge)
         )
         tried: list[Target] = []
         call = replace(call, cancellable=True)
-        first = self._repeat(call, attempt, True, tried)
+        first = self._repeat(call, order, tried)
         begun_s = time.monotonic()
         if times.delay_s is None:
             answer, _, _ = yield from first
@@ -237,7 +250,7 @@ class Dispatcher:
                 if not self._extra.spend():
                     return None
                 logger.debug("%s takes long: asking another server too", call.about())
-                return self._repeat(replace(call), attempt, True, list(tried))
+                return self._repeat(replace(call), order, list(tried))
 
             answer, _, _ = yield Race(first, times.delay_s, second)
         times.add(time.monotonic() - begun_s)

@@ -20,6 +20,7 @@ from modelport.client.url import Endpoint
 from modelport.errors import (
     ClientError,
     ConnectionLostError,
+    ModelNotFoundError,
     NotReadyError,
     ServerUnreachableError,
 )
@@ -30,14 +31,17 @@ logger = logging.getLogger(__name__)
 _RESOLVE_EVERY_S = 30.0
 _RESOLVE_PAUSE_S = 1.0
 
+_FIT = (0.0, 0.0)
+_MOST_UNFIT = 256
+
 
 @dataclass(frozen=True)
 class Breaker:
     """When an endpoint that fails is left alone, and for how long.
 
-    An endpoint is left alone after ``failures`` failures in a row (no connection, a lost one,
-    not ready, a dead model process). After ``open_s`` one call tries it; each trial that fails
-    doubles the time, up to ``max_open_s``. A call that finds every endpoint left alone fails at
+    An endpoint is left alone after ``failures`` failures in a row: no connection, or a lost one.
+    After ``open_s`` one call tries it; each trial that fails doubles the time, up to
+    ``max_open_s``. A call that finds every endpoint left alone fails at
     once with the error that the endpoint failed with, which :class:`Retry` may repeat.
 
     Attributes:
@@ -60,6 +64,7 @@ class Target:
         transport: the connections to it.
         memory: what is shared with it, if it is on this machine.
         in_flight: calls that wait for it now.
+        unfit: for which models others are asked first, until when, and for how long.
     """
 
     __slots__ = (
@@ -72,6 +77,7 @@ class Target:
         "open_for_s",
         "open_until_s",
         "transport",
+        "unfit",
     )
 
     def __init__(self, endpoint: Endpoint, transport: Any) -> None:
@@ -83,6 +89,7 @@ class Target:
         self.open_until_s = 0.0
         self.open_for_s = 0.0
         self.error: ClientError | None = None
+        self.unfit: dict[str, tuple[float, float]] = {}
 
 
 class Endpoints:
@@ -138,7 +145,9 @@ class Endpoints:
         able = [target for target in self.targets if now >= target.open_until_s]
         if not able:
             raise _left_alone(call, self.targets, now)
-        fresh = [target for target in able if target not in avoid] or able
+        fit = [t for t in able if not t.unfit or t.unfit.get(call.model, _FIT)[0] <= now] or able
+        fresh = [target for target in fit if target not in avoid]
+        fresh = fresh or [target for target in able if target not in avoid] or able
         least = min(target.in_flight for target in fresh)
         target = random.choice(  # noqa: S311 - no secret
             [target for target in fresh if target.in_flight == least]
@@ -154,20 +163,40 @@ class Endpoints:
 
     # --- health ----------------------------------------------------------------
 
-    def succeeded(self, target: Target) -> None:
+    def succeeded(self, target: Target, model: str = "") -> None:
         """Note that the endpoint has answered, if only to refuse an input."""
         if target.failures:
             if target.open_for_s:
                 logger.info("%s answers again", target.name)
             target.failures, target.open_until_s, target.open_for_s = 0, 0.0, 0.0
+        if target.unfit:
+            target.unfit.pop(model, None)
 
-    def failed(self, target: Target, error: ClientError) -> None:
-        """Note what an attempt came to."""
-        if not isinstance(
-            error, (ServerUnreachableError, ConnectionLostError, NotReadyError)
-        ) and not is_dead(error):
+    def failed(self, target: Target, error: ClientError, model: str = "") -> None:
+        """Note what an attempt came to.
+
+        What concerns one model (not ready, not there, its process dead) lets calls of that model
+        go to other endpoints for a while, and tells nothing about the endpoint.
+        """
+        if isinstance(error, (NotReadyError, ModelNotFoundError)) or is_dead(error):
             self.succeeded(target)
-            return
+            self._shun(target, model)
+        elif isinstance(error, (ServerUnreachableError, ConnectionLostError)):
+            self._leave(target, error)
+        else:
+            self.succeeded(target, model)
+
+    def _shun(self, target: Target, model: str) -> None:
+        with self._lock:
+            if len(self.targets) == 1:
+                return
+            if len(target.unfit) >= _MOST_UNFIT:  # somebody asks for models that there are not
+                target.unfit.clear()
+            _, before_s = target.unfit.get(model, _FIT)
+            pause_s = min(self._breaker.max_open_s, before_s * 2) or self._breaker.open_s
+            target.unfit[model] = (self._clock() + pause_s, pause_s)
+
+    def _leave(self, target: Target, error: ClientError) -> None:
         with self._lock:
             target.failures += 1
             target.error = error

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from modelport.errors import (
     ClientError,
     ConnectionLostError,
+    ModelNotFoundError,
     NotReadyError,
     OverloadedError,
     ServerFaultError,
@@ -38,7 +39,7 @@ class Retry:
         max_backoff_s: longest pause before any.
         budget: repeats that servers see for each call that succeeds; a client that has sent
             nothing yet may repeat ten. It keeps a failing server from being asked three times
-            as much. Attempts that reached no server do not count.
+            as much. Attempts that reached no server, or one without the model, do not count.
     """
 
     attempts: int = 3
@@ -92,18 +93,30 @@ def never_sent(error: ClientError) -> bool:
     return isinstance(error, ServerUnreachableError) or "circuit_open_s" in error.objects
 
 
-def is_repeatable(error: ClientError, *, idempotent: bool) -> bool:
+def is_repeatable(
+    error: ClientError, *, idempotent: bool, served: bool = False, others: bool = False
+) -> bool:
     """Whether the same request may be sent again after this error.
 
     Args:
         error: what came of the last attempt.
         idempotent: running the request twice does no harm.
+        served: the model was there a moment ago, so that a server without it is one that starts.
+        others: there are servers that were not asked yet.
     """
     if isinstance(error, TLSError):
         return False  # waiting mends no certificate
+    if isinstance(error, ModelNotFoundError):
+        return served or others
     if never_sent(error) or isinstance(error, (OverloadedError, NotReadyError)):
         return True
-    return idempotent and (isinstance(error, ConnectionLostError) or is_dead(error))
+    # Only another server can help where the process is dead.
+    return idempotent and (isinstance(error, ConnectionLostError) or (others and is_dead(error)))
+
+
+def is_felt(error: ClientError) -> bool:
+    """Whether repeating the request adds to the load of a server."""
+    return not (never_sent(error) or isinstance(error, (NotReadyError, ModelNotFoundError)))
 
 
 def is_dead(error: ClientError) -> bool:

@@ -181,7 +181,9 @@ class Session:
             return reply
 
         try:
-            return (yield from self.dispatcher.send(call, attempt, idempotent=idempotent))
+            return (
+                yield from self.dispatcher.send(call, attempt, idempotent=idempotent, served=True)
+            )
         except ModelNotFoundError as error:
             self.catalogue.forget(call.model)
             raise (yield from self.catalogue.explained(call, error)) from error

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from modelport.client import faults
@@ -12,6 +14,7 @@ from modelport.client.url import Endpoint, parse
 from modelport.errors import (
     ClientError,
     ConnectionLostError,
+    ModelNotFoundError,
     NotReadyError,
     OverloadedError,
     ResolveError,
@@ -117,8 +120,33 @@ def test_an_answer_is_a_sign_of_health_even_when_it_is_an_error(
     target = these.targets[0]
     fail(these, target, ServerRefusedError("no"))
     these.failed(target, healthy)
-    fail(these, target, NotReadyError("no"))
+    fail(these, target, ServerRefusedError("no"))
     assert these.choose(CALL) is target
+
+
+@pytest.mark.parametrize("error", [NotReadyError("loads"), ModelNotFoundError("unknown")])
+def test_a_server_that_lacks_one_model_is_asked_last_for_that_one(
+    clock: Clock, error: ClientError
+) -> None:
+    these = endpoints(clock, *TWO, breaker=Breaker(failures=2, open_s=1.0))
+    starting, other = these.targets
+    for _ in range(5):
+        these.failed(starting, error, "sentiment")
+    assert {these.choose(CALL).name for _ in range(6)} == {other.name}
+    another = replace(CALL, model="digits")
+    assert these.choose(another) is starting
+    assert these.choose(CALL, [other]) is starting  # when the others have failed
+    clock.now_s += 6
+    assert these.choose(CALL) is starting
+    these.succeeded(starting, "sentiment")
+    assert starting.unfit == {}
+
+
+def test_names_of_models_that_there_are_not_do_not_pile_up(clock: Clock) -> None:
+    these = endpoints(clock, *TWO)
+    for number in range(10_000):
+        these.failed(these.targets[0], ModelNotFoundError("unknown"), f"m{number}")
+    assert len(these.targets[0].unfit) <= 256
 
 
 def test_without_a_breaker_every_call_is_sent(clock: Clock) -> None:

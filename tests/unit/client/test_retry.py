@@ -20,6 +20,7 @@ NOT_RUN = [
     faults.not_ready(CALL, "loading"),
 ]
 PERHAPS_RUN = [faults.lost(CALL, "reset"), faults.server_fault(CALL, "Stub is not healthy.")]
+ELSEWHERE = [faults.not_found(CALL, "x"), PERHAPS_RUN[1]]
 NEVER = [
     faults.invalid(CALL, "x"),
     faults.not_found(CALL, "x"),
@@ -40,8 +41,18 @@ def test_what_no_server_has_run_may_always_be_repeated(error: ClientError) -> No
 def test_what_a_server_may_have_run_is_repeated_only_if_that_does_no_harm(
     error: ClientError,
 ) -> None:
-    assert is_repeatable(error, idempotent=True)
-    assert not is_repeatable(error, idempotent=False)
+    assert is_repeatable(error, idempotent=True, others=True)
+    assert not is_repeatable(error, idempotent=False, others=True)
+
+
+@pytest.mark.parametrize("error", ELSEWHERE, ids=lambda e: type(e).__name__)
+def test_what_one_server_cannot_do_is_sent_to_another(error: ClientError) -> None:
+    assert is_repeatable(error, idempotent=True, others=True)
+    assert not is_repeatable(error, idempotent=True)
+
+
+def test_a_model_that_was_there_a_moment_ago_is_waited_for() -> None:
+    assert is_repeatable(ELSEWHERE[0], idempotent=False, served=True)
 
 
 @pytest.mark.parametrize("error", NEVER, ids=lambda e: type(e).__name__)
