@@ -42,7 +42,9 @@ FAILURES: Mapping[str, Failure] = {
         "the model was unloaded: `NotReadyError` or `ModelNotFoundError`",
     ),
     "invalid": Failure(
-        "INVALID_ARGUMENT", "not what the model takes", "the model refuses the input: `InvalidInputError`"
+        "INVALID_ARGUMENT",
+        "not what the model takes",
+        "the model refuses the input: `InvalidInputError`",
     ),
     "fault": Failure(
         "INTERNAL",
@@ -60,7 +62,9 @@ FAILURES: Mapping[str, Failure] = {
         "no place in the queue in time: `DeadlineExceededError`",
     ),
     "unauthenticated": Failure(
-        "UNAUTHENTICATED", "the token has expired", "the token is no longer valid: `UnauthorizedError`"
+        "UNAUTHENTICATED",
+        "the token has expired",
+        "the token is no longer valid: `UnauthorizedError`",
     ),
     "lost": Failure("", "", "the connection breaks: `ConnectionLostError`"),
     "hang": Failure("", "", "no answer comes until the client gives up: `DeadlineExceededError`"),
