@@ -16,8 +16,8 @@ from modelport.client.regions import Region
 from modelport.client.tensors import Tensor
 from modelport.errors import ProtocolError
 
-# From here on it is quicker, over both transports; perf/shared_memory.py measures it.
-THRESHOLD_BYTES = 64 * 1024
+# From here on it is quicker over both transports: perf/shared_memory.py measures it.
+THRESHOLD_BYTES = 128 * 1024
 _ALIGNMENT = 64
 # A longer list of strings costs more to write than to send.
 _MOST_STRINGS = 64
