@@ -16,8 +16,8 @@ from modelport.client.regions import Region
 from modelport.client.tensors import Tensor
 from modelport.errors import ProtocolError
 
-# From here on it is quicker, over both transports; perf/shared_memory.py measures it.
-THRESHOLD_BYTES = 64 * 1024
+# From here on it is quicker over both transports: perf/shared_memory.py measures it.
+THRESHOLD_BYTES = 128 * 1024
 _ALIGNMENT = 64
 # A longer list of strings costs more to write than to send.
 _MOST_STRINGS = 64
@@ -46,7 +46,9 @@ class Layout(NamedTuple):
     wanted: tuple[str, ...]
 
 
-def plan(metadata: ModelMetadata, inference: Inference) -> Layout | None:
+def plan(
+    metadata: ModelMetadata, inference: Inference, threshold_bytes: int = THRESHOLD_BYTES
+) -> Layout | None:
     """Say which tensors of a request are large, as far as that is known before it is answered.
 
     An output counts when its shape has no open dimension but the batch.
@@ -54,6 +56,7 @@ def plan(metadata: ModelMetadata, inference: Inference) -> Layout | None:
     Args:
         metadata: of the model.
         inference: the request.
+        threshold_bytes: from which size on a tensor is large.
 
     Returns:
         Where to place them; ``None`` when there is none.
@@ -62,13 +65,15 @@ def plan(metadata: ModelMetadata, inference: Inference) -> Layout | None:
     inputs = []
     for tensor in tensors:
         size = _input_bytes(tensor)
-        if size >= THRESHOLD_BYTES:
+        if size >= threshold_bytes:
             inputs.append((tensor.name, size))
     rows = tensors[0].array.shape[0] if metadata.max_batch_size and tensors else 1
     names = inference.outputs or metadata.output_by_name
     outputs = []
-    if metadata.largest_output_bytes * rows >= THRESHOLD_BYTES:
-        outputs = [(n, s) for n in names if (s := _output_bytes(metadata, n, rows))]
+    if metadata.largest_output_bytes * rows >= threshold_bytes:
+        outputs = [
+            (n, s) for n in names if (s := _output_bytes(metadata, n, rows)) >= threshold_bytes
+        ]
     if not inputs and not outputs:
         return None
     places, end = _places([size for _, size in (*inputs, *outputs)])
@@ -84,8 +89,7 @@ def _input_bytes(tensor: Tensor) -> int:
     """Give the size of an input as it is sent, or 0 when it is better sent."""
     array = tensor.array
     if tensor.datatype != "BYTES":
-        size = array.nbytes
-        return size if size < THRESHOLD_BYTES or _is_plain(tensor.datatype) else 0
+        return array.nbytes if _is_plain(tensor.datatype) else 0
     if array.size > _MOST_STRINGS:
         return 0
     return sum(map(len, array.ravel().tolist())) + 4 * array.size
@@ -93,8 +97,7 @@ def _input_bytes(tensor: Tensor) -> int:
 
 def _output_bytes(metadata: ModelMetadata, name: str, rows: int) -> int:
     size = metadata.output_bytes.get(name, 0) * rows
-    plain = size >= THRESHOLD_BYTES and _is_plain(metadata.output_by_name[name].datatype)
-    return size if plain else 0
+    return size if size and _is_plain(metadata.output_by_name[name].datatype) else 0
 
 
 def _is_plain(datatype: str) -> bool:

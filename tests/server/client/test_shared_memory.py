@@ -133,7 +133,7 @@ def test_inputs_of_every_kind(caller: Callable[..., Caller]) -> None:
     sent = {
         "bytes": texts,
         "int64": np.arange(60_000).reshape(2, -1)[:, ::2],  # not contiguous
-        "uint8": np.full((1, 64 * KIB), 7, np.uint8),
+        "uint8": np.full((1, 256 * KIB), 7, np.uint8),
         "fp32": np.ones((1, 5), np.float32),  # too small
     }
     answer = one.infer(sent)

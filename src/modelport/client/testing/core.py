@@ -176,6 +176,23 @@ class Core:
             self.running.discard(id(request))
             request.watch = _nothing
 
+    def infer_once(self, request: Request, sent: Sequence[Sent]) -> tuple[str, dict[str, Array]]:
+        """Give version and outputs of the only response.
+
+        Raises:
+            Refusal, Lost, Hang, Garbage: as :meth:`infer`.
+        """
+        responses = list(self.infer(request, sent))
+        if len(responses) != 1:
+            what = f"the answer has {len(responses)} responses, and the model is not decoupled"
+            raise Refusal(what, "INTERNAL")
+        return responses[0]
+
+    def left(self, request: Request) -> None:
+        """Note that the client no longer waits for a request, if it still runs."""
+        if id(request) in self.running:
+            request.gone.set()
+
     @staticmethod
     def _responses(
         model: FakeModel, request: Request, failure: tuple[str, int] | None

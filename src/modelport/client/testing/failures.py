@@ -42,12 +42,14 @@ FAILURES: Mapping[str, Failure] = {
         "the model was unloaded: `NotReadyError` or `ModelNotFoundError`",
     ),
     "invalid": Failure(
-        "INVALID_ARGUMENT", "not what the model takes", "the input: `InvalidInputError`"
+        "INVALID_ARGUMENT",
+        "not what the model takes",
+        "the model refuses the input: `InvalidInputError`",
     ),
     "fault": Failure(
         "INTERNAL",
         "Failed to process the request(s) for model '{model}_0_0', message: RuntimeError: tripped",
-        "the model raised: `ServerFaultError`",
+        "the model raised an exception: `ServerFaultError`",
     ),
     "dead": Failure(
         "INTERNAL",
@@ -60,11 +62,13 @@ FAILURES: Mapping[str, Failure] = {
         "no place in the queue in time: `DeadlineExceededError`",
     ),
     "unauthenticated": Failure(
-        "UNAUTHENTICATED", "the token has expired", "log in again: `UnauthorizedError`"
+        "UNAUTHENTICATED",
+        "the token has expired",
+        "the token is no longer valid: `UnauthorizedError`",
     ),
     "lost": Failure("", "", "the connection breaks: `ConnectionLostError`"),
-    "hang": Failure("", "", "no answer until the client gives up: `DeadlineExceededError`"),
-    "garbage": Failure("", "", "an answer in no protocol: `ProtocolError`"),
+    "hang": Failure("", "", "no answer comes until the client gives up: `DeadlineExceededError`"),
+    "garbage": Failure("", "", "the answer is in no protocol: `ProtocolError`"),
 }
 
 

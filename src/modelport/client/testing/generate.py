@@ -57,8 +57,9 @@ def events(
         if not begun:
             raise
         yield b"data: " + _compact({"error": error.message}) + b"\n\n"
-    finally:
-        request.gone.set()
+    except GeneratorExit:  # the connection broke
+        core.left(request)
+        raise
 
 
 def _read(

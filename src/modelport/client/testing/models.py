@@ -36,7 +36,7 @@ class FakeModel:
         decoupled: bool | None,
         sequence: bool,
     ) -> None:
-        streams = inspect.isgeneratorfunction(answer)
+        streams = any(map(inspect.isgeneratorfunction, (answer, type(answer).__call__)))
         self.answer = answer
         self.metadata = ModelMetadata(
             name,
@@ -54,7 +54,8 @@ class FakeModel:
         self.last_ms = 0
         self._lock = threading.Lock()
         self._sequences: set[int | str] = set()
-        self._takes_request = len(inspect.signature(answer).parameters) > 1
+        parameters = inspect.signature(answer).parameters.values()
+        self._takes_request = sum(_must_be_given(parameter) for parameter in parameters) > 1
 
     # --- requests ----------------------------------------------------------------
 
@@ -82,11 +83,12 @@ class FakeModel:
                 yield self._checked(request, outputs)
         except BaseException as error:
             self._count("fail", 0, begun)
-            if isinstance(error, (Refusal, GeneratorExit)):
+            if isinstance(error, GeneratorExit):
                 raise
-            name = self.metadata.name
-            what = f"Failed to process the request(s) for model '{name}_0_0', message: "
-            raise Refusal(f"{what}{type(error).__name__}: {error}", "INTERNAL") from error
+            if not isinstance(error, Refusal):
+                raise _fault(self.metadata.name, error) from error
+            error.by_model = True
+            raise
         self._count("success", rows, begun)
 
     def _answers(self, request: Request) -> Iterator[Any]:
@@ -141,6 +143,7 @@ class FakeModel:
         for output in request.outputs:
             if output not in self.metadata.output_by_name:
                 raise Refusal(f"unexpected inference output '{output}' for model '{name}'")
+        # Triton counts only: without one input and with an optional one, the model is run.
         required = [n for n, tensor in known.items() if not tensor.optional]
         missing = [n for n in required if n not in names]
         if not (len(required) <= len(names) <= len(known)) and not set(names) - known.keys():
@@ -148,8 +151,6 @@ class FakeModel:
         for tensor in names:
             if tensor not in known:
                 raise Refusal(f"unexpected inference input '{tensor}' for model '{name}'")
-        if missing:
-            raise Refusal(_miscounted(prefix, name, len(required), len(known), names, missing))
 
     def _check_batches(self, sent: Sequence[Sent], prefix: str) -> None:
         name, most = self.metadata.name, self.metadata.max_batch_size
@@ -206,6 +207,18 @@ class FakeModel:
                     " START flag on the first request of the sequence"
                 )
             (self._sequences.discard if step.end else self._sequences.add)(step.id)
+
+
+def _must_be_given(parameter: inspect.Parameter) -> bool:
+    positional = (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
+    return parameter.kind in positional and parameter.default is parameter.empty
+
+
+def _fault(model: str, error: BaseException) -> Refusal:
+    what = f"Failed to process the request(s) for model '{model}_0_0', message: "
+    refusal = Refusal(f"{what}{type(error).__name__}: {error}", "INTERNAL")
+    refusal.by_model = True
+    return refusal
 
 
 _BATCH_NOTE = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import grpc
@@ -189,10 +190,9 @@ class _Methods:
             what = "ModelInfer RPC doesn't support models with decoupled transaction policy"
             raise Refusal(what, "UNIMPLEMENTED")
         request = _request(message, headers)
-        context.add_callback(request.gone.set)
-        for version, outputs in self._core.infer(request, _sent(self._core, message)):
-            return self._response(message, version, outputs)
-        raise Refusal("the model gave no response", "INTERNAL")
+        context.add_callback(partial(self._core.left, request))
+        version, outputs = self._core.infer_once(request, _sent(self._core, message))
+        return self._response(message, version, outputs)
 
     def ModelStreamInfer(self, messages: Iterator[Any], context: Any) -> Iterator[Any]:  # noqa: N802
         """Answer each request with its responses; a refusal is a message, not a status."""
@@ -204,18 +204,31 @@ class _Methods:
             yield from self._streamed(message, headers, context)
 
     def _streamed(self, message: Any, headers: Mapping[str, str], context: Any) -> Iterator[Any]:
+        try:
+            yield from self._responses(message, headers, context)
+        except Refusal as error:
+            last = service_pb2.ModelInferResponse()
+            if error.by_model:
+                last = _final(message)
+            yield service_pb2.ModelStreamInferResponse(
+                error_message=error.message, infer_response=last
+            )
+        except (Lost, Hang):
+            context.abort(grpc.StatusCode.UNAVAILABLE, "Socket closed")
+        except Garbage:
+            yield _GARBAGE
+
+    def _responses(self, message: Any, headers: Mapping[str, str], context: Any) -> Iterator[Any]:
         model = self._core.find(message.model_name, message.model_version)
         request = _request(message, headers)
-        context.add_callback(request.gone.set)
+        context.add_callback(partial(self._core.left, request))
         final = not model.metadata.decoupled
         for version, outputs in self._core.infer(request, _sent(self._core, message)):
             response = self._response(message, version, outputs)
             response.parameters["triton_final_response"].bool_param = final
             yield service_pb2.ModelStreamInferResponse(infer_response=response)
         if message.parameters["triton_enable_empty_final_response"].bool_param and not final:
-            response = service_pb2.ModelInferResponse(model_name=message.model_name, id=message.id)
-            response.parameters["triton_final_response"].bool_param = True
-            yield service_pb2.ModelStreamInferResponse(infer_response=response)
+            yield service_pb2.ModelStreamInferResponse(infer_response=_final(message))
 
     def _admit(self, context: Any, *, control: bool = False) -> dict[str, str]:
         headers: dict[str, str] = dict(context.invocation_metadata())
@@ -241,6 +254,13 @@ class _Methods:
                 raw = b""
             response.raw_output_contents.append(raw)
         return response
+
+
+def _final(message: Any) -> Any:
+    """Make the response without outputs that ends a stream."""
+    response = service_pb2.ModelInferResponse(model_name=message.model_name, id=message.id)
+    response.parameters["triton_final_response"].bool_param = True
+    return response
 
 
 # --- requests ----------------------------------------------------------------

@@ -293,10 +293,9 @@ def _infer(handler: _Handler, name: str, version: str) -> None:
         raise Refusal(what, "UNIMPLEMENTED")
     request, sent, wanted = inference.read(core, name, version, handler.body, handler.asked)
     request.watch = partial(handler.watch, request)
-    for answered, outputs in core.infer(request, sent):
-        head, binary = inference.write(core, request, wanted, answered, outputs)
-        handler.send(200, head + binary, len(head) if binary else None)
-        return
+    answered, outputs = core.infer_once(request, sent)
+    head, binary = inference.write(core, request, wanted, answered, outputs)
+    handler.send(200, head + binary, len(head) if binary else None)
 
 
 def _generate(handler: _Handler, name: str, version: str) -> None:

@@ -53,3 +53,4 @@ class Refusal(Exception):
     def __init__(self, message: str, code: str = "INVALID_ARGUMENT") -> None:
         super().__init__(message)
         self.message, self.code = message, code
+        self.by_model = False  # it came after the request was handed to the model
