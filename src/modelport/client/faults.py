@@ -114,7 +114,7 @@ _TLS_TEXTS: tuple[tuple[tuple[str, ...], str, str], ...] = (
         "renew the certificate, and compare `date` on both machines",
     ),
     (
-        ("ostname mismatch", "IP address mismatch", "not valid for", "Peer name"),
+        ("ostname mismatch", "IP address mismatch", "not valid for", "Hostname Verification"),
         "the certificate is of another name than the URL's",
         "use the certificate's name in the URL, or TLS(server_name=…)",
     ),
@@ -132,6 +132,11 @@ _TLS_TEXTS: tuple[tuple[tuple[str, ...], str, str], ...] = (
         ("alert unknown ca", "ALERT_UNKNOWN_CA", "alert bad certificate", "BAD_CERTIFICATE"),
         "the server does not trust the client's certificate",
         "give the one that its authority signed: TLS(certificate=…, key=…)",
+    ),
+    (
+        ("TSI_DATA_CORRUPTED",),  # all that grpc says of an alert after the handshake
+        "the server wants the client's own certificate, or does not trust the one it got",
+        "give one that its authority signed: TLS(certificate=…, key=…)",
     ),
     (
         ("CERTIFICATE_VERIFY_FAILED", "certificate verify failed", "unable to get local issuer"),

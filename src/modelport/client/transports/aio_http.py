@@ -148,7 +148,7 @@ class AsyncHttpTransport:
         return None
 
     async def _open(self, call: Call) -> Connection:
-        loop = asyncio.get_running_loop()
+        loop, left = asyncio.get_running_loop(), call.remaining_s()
         opening = loop.create_connection(
             Connection,
             self._endpoint.address or self._endpoint.host,
@@ -157,11 +157,12 @@ class AsyncHttpTransport:
             server_hostname=self._name if self._tls else None,
         )
         try:
-            transport, connection = await asyncio.wait_for(opening, call.remaining_s())
+            transport, connection = await asyncio.wait_for(opening, left)
         except asyncio.TimeoutError as error:
             raise faults.deadline(call, "no connection") from error
         except (OSError, UnicodeError) as error:
             raise unconnected(call, error) from error
-        opened: socket.socket = transport.get_extra_info("socket")
-        keep_alive(opened, self._keepalive_s)
+        opened: socket.socket | None = transport.get_extra_info("socket")
+        if opened is not None:  # it is still open
+            keep_alive(opened, self._keepalive_s)
         return connection

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -138,32 +138,39 @@ class ReplyReader:
 
     def read(self, call: Call, response: Response) -> Reply:
         """Read an answer to an inference."""
+        return self._read(call, response, ())
+
+    def reading_placed(self, elsewhere: Container[str]) -> Callable[[Call, Response], Reply]:
+        """Give the function that reads an answer with outputs in shared memory."""
+        return lambda call, response: self._read(call, response, elsewhere)
+
+    def _read(self, call: Call, response: Response, elsewhere: Container[str]) -> Reply:
         raise_unless_ok(call, response)
         try:
             body = _unpacked(response)
             head_size = response.headers.get(HEADER_SIZE)
-            if head_size is None:
-                return _to_reply(json.loads(bytes(body)), memoryview(b""))
-            view, end = memoryview(body), int(head_size)
-            return self._read(bytes(view[:end]), view[end:])
+            view = memoryview(body)
+            end = len(body) if head_size is None else int(head_size)
+            head, binary = bytes(view[:end]), view[end:]
+            layout = self._layouts.get(head)
+            if layout is None:
+                document = json.loads(head)
+                if elsewhere or not all(map(_is_binary, document["outputs"])):
+                    return _to_reply(document, binary, elsewhere)
+                layout = self._keep(head, document)
+            outputs = {
+                name: content.to_array(datatype, shape, binary[begin:end])
+                for name, datatype, shape, begin, end in layout.outputs
+            }
+            return Reply(outputs, layout.version)
         except _UNREADABLE as error:
             raise faults.protocol(call, f"the answer cannot be read ({error!r})") from error
 
-    def _read(self, head: bytes, binary: memoryview) -> Reply:
-        layout = self._layouts.get(head)
-        if layout is None:
-            document = json.loads(head)
-            if not all("binary_data_size" in o.get("parameters", ()) for o in document["outputs"]):
-                return _to_reply(document, binary)
-            layout = _to_layout(document)
-            if len(self._layouts) >= 256:  # of shapes there may be any number
-                self._layouts.clear()
-            self._layouts[head] = layout
-        outputs = {
-            name: content.to_array(datatype, shape, binary[begin:end])
-            for name, datatype, shape, begin, end in layout.outputs
-        }
-        return Reply(outputs, layout.version)
+    def _keep(self, head: bytes, document: Any) -> _Layout:
+        if len(self._layouts) >= 256:  # of shapes there may be any number
+            self._layouts.clear()
+        self._layouts[head] = _to_layout(document)
+        return self._layouts[head]
 
 
 class _Layout(NamedTuple):
@@ -182,24 +189,25 @@ def _to_layout(document: Any) -> _Layout:
     return _Layout(document.get("model_version", ""), outputs)
 
 
-def _to_reply(document: Any, binary: memoryview) -> Reply:
+def _is_binary(output: Any) -> bool:
+    return "binary_data_size" in output.get("parameters", ())
+
+
+def _to_reply(document: Any, binary: memoryview, elsewhere: Container[str]) -> Reply:
     outputs: dict[str, Array] = {}
     placed: dict[str, Placed] = {}
     position = 0
     for output in document["outputs"]:
         name, datatype, shape = output["name"], output["datatype"], output["shape"]
-        parameters = output.get("parameters", {})
-        size = parameters.get("binary_data_size")
-        if size is not None:
-            piece = binary[position : position + size]
-            position += size
-            outputs[name] = content.to_array(datatype, shape, piece)
-        elif "shared_memory_region" in parameters:
+        if name in elsewhere:
             placed[name] = Placed(datatype, tuple(shape))
+        elif _is_binary(output):
+            end = position + output["parameters"]["binary_data_size"]
+            outputs[name] = content.to_array(datatype, shape, binary[position:end])
+            position = end
         else:
             outputs[name] = from_json(datatype, shape, output["data"])
-    version = document.get("model_version", "")
-    return Reply(outputs, version, placed) if placed else Reply(outputs, version)
+    return Reply(outputs, document.get("model_version", ""), placed)
 
 
 def from_json(datatype: str, shape: Iterable[int], data: Any) -> Array:

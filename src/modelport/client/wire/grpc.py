@@ -35,7 +35,17 @@ class GrpcWire:
     def infer(self, call: Call, inference: Inference) -> Exchange[Reply]:
         """Run the call's model once."""
         message = self._writer.write(call, inference)
-        return Exchange(GrpcRequest("ModelInfer", message), self._read_reply)
+        request = GrpcRequest("ModelInfer", message)
+        if not inference.output_regions:
+            return Exchange(request, self._read_reply)
+
+        def read_placed(call: Call, answer: bytes) -> Reply:
+            try:
+                return self._reader.read_placed(answer, inference.output_regions)
+            except _UNREADABLE as error:
+                raise faults.protocol(call, f"the answer cannot be read ({error!r})") from error
+
+        return Exchange(request, read_placed)
 
     def stream(self, call: Call, inference: Inference) -> StreamExchange:
         """Run the call's model once and read its responses as they come."""

@@ -53,10 +53,10 @@ class HttpWire:
         parts[0] = self._document(call, inference, parts).encode()
         size, head_size = sum(map(len, parts)), len(parts[0])
         headers = f"{self._accept}Inference-Header-Content-Length: {head_size}\r\n"
-        return Exchange(
-            self._packed(HttpRequest("POST", f"{self._path(call)}/infer", headers, parts, size)),
-            self._replies.read,
-        )
+        request = HttpRequest("POST", f"{self._path(call)}/infer", headers, parts, size)
+        regions = inference.output_regions
+        read = self._replies.reading_placed(regions) if regions else self._replies.read
+        return Exchange(self._packed(request), read)
 
     def stream(self, call: Call, inference: Inference) -> StreamExchange:
         """Run the call's model once and read its responses as they come.

@@ -8,7 +8,7 @@ cut out by hand: a message is the sequence of its fields, and fields may follow 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -117,7 +117,8 @@ def _write_head(call: Call, inference: Inference) -> bytes:
             for name in wanted_outputs(inference)
         ],
         parameters={
-            name: _parameter(value) for name, value in request_parameters(inference).items()
+            name: _request_parameter(name, value)
+            for name, value in request_parameters(inference).items()
         },
     )
     head: bytes = message.SerializeToString()
@@ -128,6 +129,15 @@ def _region(region: Region | None) -> dict[str, Any] | None:
     if region is None:
         return None
     return {name: _parameter(value) for name, value in region_parameters(region).items()}
+
+
+def _request_parameter(name: str, value: Any) -> Any:
+    """Triton wants these two in one kind of integer each (tried: 2.51.0)."""
+    if name == "priority":
+        return _Parameter(uint64_param=value)
+    if name == "sequence_id":
+        return _Parameter(int64_param=value if value < 1 << 63 else value - (1 << 64))
+    return _parameter(value)
 
 
 def _parameter(value: Parameter) -> Any:
@@ -179,7 +189,7 @@ class ResponseReader:
         layout = self._layouts.get(head)
         if layout is None:
             response = service_pb2.ModelInferResponse.FromString(head)
-            if not all(_is_plain(output) for output in response.outputs) or not raw:
+            if not raw:
                 return to_reply(response, raw)
             layout = _Layout(
                 response.model_version,
@@ -193,6 +203,11 @@ class ResponseReader:
             for (name, datatype, shape), piece in zip(layout.outputs, raw, strict=True)
         }
         return Reply(outputs, layout.version)
+
+    def read_placed(self, message: bytes, elsewhere: Container[str]) -> Reply:
+        """Read a response of which some outputs were written to shared memory."""
+        head, raw = _cut(message)
+        return to_reply(service_pb2.ModelInferResponse.FromString(head), raw, elsewhere)
 
 
 class _Layout(NamedTuple):
@@ -237,28 +252,27 @@ def _read_varint(message: bytes, position: int) -> tuple[int, int]:
             raise ValueError("a number of more than 64 bits")
 
 
-def _is_plain(output: Any) -> bool:
-    return not output.HasField("contents") and "shared_memory_region" not in output.parameters
+def to_reply(response: Any, raw: Sequence[Buffer], elsewhere: Container[str] = ()) -> Reply:
+    """Give the arrays of a response.
 
-
-def to_reply(response: Any, raw: Any) -> Reply:
-    """Give the arrays of a response, ``raw`` being the contents that it carries apart.
+    Args:
+        response: the message.
+        raw: the contents that it carries apart, in the order of the outputs.
+        elsewhere: outputs that were written to shared memory, whose content is empty here.
 
     Raises:
         ValueError, KeyError: content, datatype and shape do not fit together.
     """
     outputs = {}
     placed: dict[str, Placed] = {}
-    contents = iter(raw)
-    for output in response.outputs:
+    if raw and len(raw) != len(response.outputs):
+        raise ValueError(f"{len(raw)} contents for {len(response.outputs)} outputs")
+    for index, output in enumerate(response.outputs):
         shape = tuple(output.shape)
-        if output.parameters and "shared_memory_region" in output.parameters:
+        if output.name in elsewhere:
             placed[output.name] = Placed(output.datatype, shape)
         elif raw:
-            piece = next(contents, None)
-            if piece is None:
-                raise ValueError(f"no content for the output {output.name!r}")
-            outputs[output.name] = content.to_array(output.datatype, shape, piece)
+            outputs[output.name] = content.to_array(output.datatype, shape, raw[index])
         else:
             outputs[output.name] = _from_typed(output, shape)
     if placed:

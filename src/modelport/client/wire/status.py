@@ -12,7 +12,7 @@ from modelport.errors import ClientError
 # gRPC server makes a connection that "failed", too.
 _RESOLVE = ("resolving", "DNS resolution", "name resolution", "hostname lookup", "getaddrinfo")
 _REFUSED = ("Connection refused",)
-_TLS = ("handshake", "SSL", "certificate", "Peer name")
+_TLS = ("handshake", "SSL", "certificate", "erification check failed", "TSI_DATA_CORRUPTED")
 _UNREACHABLE = ("No route to host", "Network is unreachable")
 _FOREIGN = ("failed to connect to all addresses", "http2 header", "content-type", "settings frame")
 _LOST = (
