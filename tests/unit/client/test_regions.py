@@ -64,6 +64,7 @@ def test_a_process_with_the_number_of_a_dead_one_is_another() -> None:
         "modelport_client-00000000-1-999999999-1-0",  # of another boot
         f"other-{os.getpid()}-1-1-1-1",
     ],
+    ids=lambda name: name.partition("-")[0] or "empty",
 )
 def test_what_others_have_is_not_ours_to_judge(name: str) -> None:
     assert not is_orphan(name)
