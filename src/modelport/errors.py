@@ -43,7 +43,8 @@ the ``modelport`` command ends with::
         ├── ConnectionLostError      49   the server went away during the call
         ├── UnauthorizedError        50   a restricted API without its header, or without the right
         │   └── UnauthenticatedError 50   log in: no credentials, or they are no longer valid
-        └── CallCancelledError       51   the caller itself ended the call
+        ├── CallCancelledError       51   the caller itself ended the call
+        └── PartialBatchError        52   some rows of a split batch have no answer
 
 A message has three parts: what happened (with the value seen and where), the
 likely cause, and the next command to try. The objects it speaks of are kept as
@@ -52,7 +53,7 @@ attributes, so that callers need not parse text.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar, cast
 
 
 class ModelportError(Exception):
@@ -325,3 +326,22 @@ class CallCancelledError(ClientError):
     """The caller ended the call before its answer was there; it may have been executed."""
 
     exit_code = 51
+
+
+class PartialBatchError(ClientError):
+    """A batch was sent in parts, and some of its rows have no answer.
+
+    :attr:`objects` holds what the two properties give, too.
+    """
+
+    exit_code = 52
+
+    @property
+    def failures(self) -> list[tuple[int, int, ClientError]]:
+        """First row, row after the last, and error, of each part without an answer."""
+        return cast("list[tuple[int, int, ClientError]]", self.objects["failures"])
+
+    @property
+    def results(self) -> list[tuple[int, int, Any]]:
+        """First row, row after the last, and result, of every part; ``None`` for the failed."""
+        return cast("list[tuple[int, int, Any]]", self.objects["results"])

@@ -258,6 +258,19 @@ def grpc_only(call: Call, what: str) -> ClientError:
     )
 
 
+def left_alone(call: Call, last: ClientError, seconds: float, failures: int) -> ClientError:
+    """The endpoint failed too often to be asked now; the class is that of its last failure."""
+    return _error(
+        type(last),
+        call,
+        f"{call.about()} was not asked: it failed {failures} times in a row and is left alone for"
+        f" another {seconds:.1f} s; last: {last.what}",
+        cause=last.cause,
+        next_step=last.next_step,
+        **{**last.objects, "circuit_open_s": seconds},
+    )
+
+
 # --- what the server said ----------------------------------------------------
 
 
@@ -439,14 +452,11 @@ def _error(
     next_step: str | None = None,
     **objects: object,
 ) -> _Error:
-    return kind(
-        what,
-        cause=cause,
-        next_step=next_step,
-        endpoint=call.endpoint,
-        model=call.model,
-        version=call.version,
-        request_id=call.request_id,
-        attempts=call.attempts,
-        **objects,
-    )
+    about = {
+        "endpoint": call.endpoint,
+        "model": call.model,
+        "version": call.version,
+        "request_id": call.request_id,
+        "attempts": call.attempts,
+    }
+    return kind(what, cause=cause, next_step=next_step, **{**objects, **about})

@@ -120,7 +120,7 @@ def test_nothing_is_sent_when_the_input_is_wrong(client: Client, server) -> None
     for inputs in (
         {"text": 1},
         {"text": np.zeros((2, 2), object)},
-        {"text": ["a"] * 9},
+        {"text": []},
         {"txet": "a"},
         {},
     ):

@@ -11,7 +11,17 @@ import pytest
 import modelport.client
 from modelport import errors
 
-HEAVY = ["torch", "onnx", "onnxruntime", "pydantic", "tritonclient", "grpc", "gevent", "rich"]
+HEAVY = [
+    "asyncio",
+    "torch",
+    "onnx",
+    "onnxruntime",
+    "pydantic",
+    "tritonclient",
+    "grpc",
+    "gevent",
+    "rich",
+]
 
 
 def loaded_after(code: str, modules: list[str]) -> list[str]:
@@ -29,10 +39,16 @@ def test_all_names_everything_public_and_nothing_else() -> None:
 
     public = {
         name
-        for name, value in vars(modelport.client).items()
-        if not name.startswith("_") and not isinstance(value, types.ModuleType)
+        for name in dir(modelport.client)
+        if not name.startswith("_")
+        and not isinstance(getattr(modelport.client, name), types.ModuleType)
     }
-    assert sorted(public) == modelport.client.__all__
+    assert public - {"annotations", "TYPE_CHECKING", "Any"} == set(modelport.client.__all__)
+
+
+def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="has no attribute 'Klient'"):
+        _ = modelport.client.Klient
 
 
 def test_every_client_error_is_exported() -> None:

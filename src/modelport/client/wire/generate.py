@@ -35,8 +35,8 @@ def to_document(call: Call, inference: Inference) -> dict[str, Any]:
         InvalidInputError: a tensor cannot be carried.
     """
     model = inference.model
+    # No timeout: what is no tensor is handed to the model as a parameter of its own.
     document: dict[str, Any] = dict(request_parameters(inference))
-    document["timeout"] = int(call.remaining_s() * 1e6)
     if call.request_id:
         document["id"] = call.request_id
     if inference.step:
