@@ -159,12 +159,12 @@ def test_memory_of_a_call_that_was_given_up_is_not_used_again(
 ) -> None:
     one = caller()
     with pytest.raises(DeadlineExceededError):
-        one.infer({"x": rows(1), "seconds": 1.5}, timeout_s=0.5)
+        one.infer({"x": rows(1), "seconds": 0.8}, timeout_s=0.3)
     late = set(one.registered())
     assert len(late) == 1
     answer = one.infer({"x": rows(1, 1)})
     assert late < set(one.registered())  # the server still writes there
-    time.sleep(1.5)
+    time.sleep(0.8)
     assert np.array_equal(answer["y"], rows(1, 1) * 2)
     one.infer({"x": rows(4)})  # needs a region of its own, and tidies up on the way
     assert not late & set(one.registered())
@@ -181,6 +181,7 @@ def test_a_server_that_has_forgotten_gets_new_regions(caller: Callable[..., Call
     assert after != before
 
 
+@pytest.mark.parametrize("scheme", ["http"])
 def test_what_a_crashed_process_left_is_taken_from_the_server(
     caller: Callable[..., Caller], server: Server, url: str, control_header: dict[str, str]
 ) -> None:

@@ -6,7 +6,8 @@ https://github.com/triton-inference-server/server/blob/main/docs/protocol/extens
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
+from functools import partial
 from typing import Any
 
 from modelport.client.dtypes import Array
@@ -24,14 +25,20 @@ _ONE = (
 
 
 def single(
-    core: Core, name: str, version: str, body: bytes, headers: Mapping[str, str]
-) -> Iterator[bytes]:
+    core: Core,
+    name: str,
+    version: str,
+    body: bytes,
+    headers: Mapping[str, str],
+    watch: Callable[[Request], None],
+) -> Generator[bytes, None, None]:
     """Give the one document of ``/generate``.
 
     Raises:
         Refusal: before the first part.
     """
     request, sent = _read(core, name, version, body, headers)
+    request.watch = partial(watch, request)
     responses = list(core.infer(request, sent))
     if len(responses) != 1:
         yield _compact({"error": _ONE})
@@ -40,14 +47,20 @@ def single(
 
 
 def events(
-    core: Core, name: str, version: str, body: bytes, headers: Mapping[str, str]
-) -> Iterator[bytes]:
+    core: Core,
+    name: str,
+    version: str,
+    body: bytes,
+    headers: Mapping[str, str],
+    watch: Callable[[Request], None],
+) -> Generator[bytes, None, None]:
     """Give the events of ``/generate_stream``; a refusal after the first is an event as well.
 
     Raises:
         Refusal: before the first part.
     """
     request, sent = _read(core, name, version, body, headers)
+    request.watch = partial(watch, request)
     begun = False
     try:
         for answered, outputs in core.infer(request, sent):
@@ -58,7 +71,7 @@ def events(
             raise
         yield b"data: " + _compact({"error": error.message}) + b"\n\n"
     except GeneratorExit:  # the connection broke
-        core.left(request)
+        request.gone.set()
         raise
 
 

@@ -9,8 +9,8 @@ import select
 import socket
 import threading
 import zlib
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Generator, Mapping
+from contextlib import closing, suppress
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -99,7 +99,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def finish(self) -> None:
         self.server.open.discard(self.connection)
-        super().finish()
+        with suppress(OSError):  # the client has hung up
+            super().finish()
 
     def do_GET(self) -> None:
         self._answer("GET")
@@ -186,17 +187,18 @@ class _Handler(BaseHTTPRequestHandler):
             return zlib.compress(body, 1), "deflate"
         return body, ""
 
-    def chunks(self, parts: Iterator[bytes], content_type: str) -> None:
+    def chunks(self, parts: Generator[bytes, None, None], content_type: str) -> None:
         """Answer with parts as they come; the first is waited for, so that it may be refused."""
-        first = next(parts, None)
-        self.send_response(200)
-        self.send_header("Content-Type", content_type)
-        self.send_header("Transfer-Encoding", "chunked")
-        self.end_headers()
-        while first is not None:
-            self.wfile.write(f"{len(first):x}\r\n".encode() + first + b"\r\n")
-            self.wfile.flush()
-            first = next(parts, None)
+        with closing(parts):
+            part = next(parts, None)
+            self.send_response(200)
+            self.send_header("Content-Type", content_type)
+            self.send_header("Transfer-Encoding", "chunked")
+            self.end_headers()
+            while part is not None:
+                self.wfile.write(f"{len(part):x}\r\n".encode() + part + b"\r\n")
+                self.wfile.flush()
+                part = next(parts, None)
         self.wfile.write(b"0\r\n\r\n")
         self.wfile.flush()
 
@@ -299,13 +301,14 @@ def _infer(handler: _Handler, name: str, version: str) -> None:
 
 
 def _generate(handler: _Handler, name: str, version: str) -> None:
-    handler.chunks(
-        generate.single(handler.server.core, name, version, handler.body, handler.asked), _JSON
-    )
+    core = handler.server.core
+    parts = generate.single(core, name, version, handler.body, handler.asked, handler.watch)
+    handler.chunks(parts, _JSON)
 
 
 def _generate_stream(handler: _Handler, name: str, version: str) -> None:
-    parts = generate.events(handler.server.core, name, version, handler.body, handler.asked)
+    core = handler.server.core
+    parts = generate.events(core, name, version, handler.body, handler.asked, handler.watch)
     handler.chunks(parts, _EVENTS)
 
 

@@ -205,7 +205,10 @@ def test_events(server: FakeServer) -> None:
     server.fail("count", after=1)
     connection.request("POST", "/v2/models/count/generate_stream", json.dumps({"to": 5}))
     assert connection.getresponse().read().decode().splitlines()[-2].startswith('data: {"error":')
+    connection.request("POST", "/v2/models/count/generate_stream", json.dumps({"to": 10**6}))
+    connection.getresponse().read1()
     connection.close()
+    assert server.requests[-1].gone.wait(10)
 
 
 def test_what_the_answering_function_does_wrong_is_said(server: FakeServer, client: Client) -> None:
