@@ -49,7 +49,7 @@ def of_one(metadata: ModelMetadata, value: Any) -> Mapping[str, Any]:
     if isinstance(value, Mapping):
         return value
     columns = _columns(value)
-    if columns is not None and columns and columns <= metadata.input_by_name.keys():
+    if columns and metadata.input_by_name.keys() >= set(columns):
         return {name: value[name] for name in columns}
     only = _only_input(metadata)
     if columns is None or (only is not None and only.shape[-1:] in ((-1,), (len(columns),))):
@@ -66,14 +66,14 @@ def of_one(metadata: ModelMetadata, value: Any) -> Mapping[str, Any]:
             f" {len(columns)} columns",
             "choose the columns: frame[[…]]",
         )
-    raise refusals.unknown("input", sorted(columns, key=str), metadata.input_by_name, metadata)
+    raise refusals.unknown("input", columns, metadata.input_by_name, metadata)
 
 
-def _columns(value: Any) -> set[str] | None:
+def _columns(value: Any) -> list[str] | None:
     """Give the names of a data frame's columns; ``None`` for anything else."""
     if not foreign.is_frame(value) or not hasattr(value, "to_numpy"):
         return None
-    return set(value.columns)
+    return list(value.columns)
 
 
 def _only_input(metadata: ModelMetadata) -> TensorMetadata | None:

@@ -11,6 +11,8 @@ from modelport.client.dtypes import DTYPES, Array, name_of
 from modelport.client.metadata import ModelMetadata, TensorMetadata
 
 _TEXT_KINDS = "SUTO"  # bytes, str, numpy 2's variable-width str, objects
+# Rows of unequal length, 2**70, and arrays of packages that do not let go of what a GPU holds.
+_NO_ARRAY = (BufferError, OverflowError, RuntimeError, TypeError, ValueError)
 _LITERALS = (bool, int, float, list, tuple, range)
 
 
@@ -29,7 +31,7 @@ def to_bytes(value: Any, tensor: TensorMetadata, metadata: ModelMetadata) -> Arr
         return single
     try:  # numpy drops NUL bytes at the end of what is not an object array
         array = np.asarray(value, np.object_)
-    except ValueError as error:
+    except _NO_ARRAY as error:
         raise refusals.refusal(tensor, metadata, f"cannot be made an array: {error}") from error
     source = value.dtype if isinstance(value, np.ndarray) else array.dtype
     if source.kind not in _TEXT_KINDS:
@@ -70,7 +72,7 @@ def to_numbers(
     """
     try:
         array = np.asarray(value)
-    except (ValueError, OverflowError) as error:  # rows of unequal length; 2**70
+    except _NO_ARRAY as error:
         raise refusals.refusal(tensor, metadata, f"cannot be made an array: {error}") from error
     if array.dtype == expected:
         return array

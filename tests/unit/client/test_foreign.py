@@ -278,6 +278,18 @@ def test_whatever_speaks_dlpack() -> None:
     assert "stays on the accelerator" in refusal(Exporter(source, device=2), "FP32", (-1, 2))
 
 
+class Stubborn:
+    """An array on a GPU, of a package that wants to be asked for it by name."""
+
+    def __array__(self, *args: object, **options: object) -> np.ndarray:
+        raise TypeError("implicit conversion is not allowed: use .get()")
+
+
+@pytest.mark.parametrize("datatype", ["FP32", "BYTES"])
+def test_what_refuses_to_be_an_array_is_refused_in_its_own_words(datatype: str) -> None:
+    assert "implicit conversion is not allowed: use .get()" in refusal(Stubborn(), datatype)
+
+
 # --- numpy and the standard library --------------------------------------------
 
 
@@ -290,6 +302,10 @@ def test_other_arrays_of_numpy() -> None:
     assert "1 missing value" in refusal(np.ma.masked_array([1.0, 2.0], [False, True]), "FP64")
     assert type(one(np.bytes_(b"ab"), "BYTES").item()) is bytes
     assert one([np.str_("ab")], "BYTES").tolist() == [[b"ab"]]
+    if np.lib.NumpyVersion(np.__version__) >= "2.0.0":
+        text = np.array(["a", "ä"], np.dtypes.StringDType())
+        assert one(text, "BYTES").tolist() == [[b"a"], ["ä".encode()]]
+    assert one(bytearray(b"\1\2"), "UINT8").tolist() == [[1], [2]]
     assert one(range(3), "FP32").tolist() == [[0], [1], [2]]
 
 
