@@ -49,7 +49,7 @@ def of_one(metadata: ModelMetadata, value: Any) -> Mapping[str, Any]:
     if isinstance(value, Mapping):
         return value
     columns = _columns(value)
-    if columns and metadata.input_by_name.keys() >= set(columns):
+    if columns is not None and metadata.input_by_name.keys() >= set(columns):
         return {name: value[name] for name in columns}
     only = _only_input(metadata)
     if columns is None or (only is not None and only.shape[-1:] in ((-1,), (len(columns),))):

@@ -194,6 +194,8 @@ def test_pandas_frames() -> None:
     assert "columns of different types: age float64, name" in refusal(frame, "FP32", (-1, 2))
     with pytest.raises(InvalidInputError, match=r"rows of the shape \[3\].*has 2 columns"):
         prepare(model(("x", "FP32", (-1, 3))), table)
+    with pytest.raises(InvalidInputError, match="lacks 'age'"):
+        prepare(two, pd.DataFrame())
     with pytest.raises(InvalidInputError, match=r"no input 'nmae'(.|\n)*mean 'name'"):
         prepare(two, frame.rename(columns={"name": "nmae"}))
 
