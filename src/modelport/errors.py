@@ -28,6 +28,9 @@ the ``modelport`` command ends with::
     │   ├── PortInUseError           32   choose another port
     │   ├── ServerStartError         33   tritonserver ended or never became ready
     │   └── LoadError                34   one or more models did not load
+    ├── InterfaceError               60
+    │   ├── StaleFilesError          61   generate them anew and commit them
+    │   └── BreakingChangeError      62   clients of the old version fail on the new one
     └── ClientError                  40
         ├── InvalidInputError        41   mend the tensors
         ├── ServerUnreachableError   42
@@ -40,7 +43,8 @@ the ``modelport`` command ends with::
         ├── ServerFaultError         47   the model failed on a valid request
         ├── ProtocolError            48   the peer does not speak the V2 protocol
         ├── ConnectionLostError      49   the server went away during the call
-        └── UnauthorizedError        50   a restricted API without its header
+        ├── UnauthorizedError        50   a restricted API without its header
+        └── InterfaceMismatchError   55   the model is not the one that a wrapper was made for
 
 A message has three parts: what happened (with the value seen and where), the
 likely cause, and the next command to try. The objects it speaks of are kept as
@@ -232,6 +236,24 @@ class LoadError(RuntimeFault):
     exit_code = 34
 
 
+class InterfaceError(ModelportError):
+    """What callers rely on cannot be told, or nothing can be generated from it."""
+
+    exit_code = 60
+
+
+class StaleFilesError(InterfaceError):
+    """Generated files differ from what would be generated now."""
+
+    exit_code = 61
+
+
+class BreakingChangeError(InterfaceError):
+    """A change of an interface breaks those who call the model as it was."""
+
+    exit_code = 62
+
+
 class ClientError(ModelportError):
     """A call to a server failed.
 
@@ -308,3 +330,9 @@ class UnauthorizedError(ClientError):
     """The endpoint is restricted and the request lacks its header."""
 
     exit_code = 50
+
+
+class InterfaceMismatchError(ClientError):
+    """The model that serves has other tensors than those that a wrapper was generated for."""
+
+    exit_code = 55
