@@ -64,6 +64,11 @@ class Row:
         content: bytes = self.number(name)
         return content
 
+    def data_list(self, name: str) -> list[bytes]:
+        """Give the elements of a BYTES output with one dimension."""
+        found: list[bytes] = self.array(name).ravel().tolist()
+        return found
+
     def text(self, name: str) -> Any:
         """Give the only text of an output: a ``str``, typed loosely for outputs of few values."""
         return self._decoded(name, self.data(name))
