@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from modelport.errors import IntegrityError
+from modelport.repository import compatibility, interface
 from modelport.repository.manifest import Manifest, Metrics
 from modelport.repository.settings import Settings
 from modelport.rollout.change import Change, Target
@@ -55,6 +56,24 @@ def objections(target: Target, settings: Settings) -> Iterator[str]:
                 f" {loss.before:.4g} in version {change.before[-1]}: worse by {loss.by:.2g},"
                 f" allowed is {loss.bound:g}"
             )
+
+
+def breaking(target: Target) -> Iterator[str]:
+    """Say what breaks those who call the models that change, in words.
+
+    Parts are called by models that go with them, so only public models count.
+
+    Raises:
+        ConfigError, IntegrityError: an interface cannot be read.
+    """
+    for change in target.changes:
+        before, after = _manifests(target, change)
+        if change.before and after.public and (before is None or before.public):
+            interfaces = (
+                interface.read(target.repository, change.model, version)
+                for version in (change.before[-1], change.after)
+            )
+            yield from (str(one) for one in compatibility.between(*interfaces) if one.breaking)
 
 
 def losses(before: Manifest | None, after: Manifest, settings: Settings) -> Iterator[Loss]:
