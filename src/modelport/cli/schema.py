@@ -136,7 +136,7 @@ def _show(out: Output, one: Interface) -> None:
     rows += [("output", *_row(tensor)) for tensor in one.outputs]
     out.table("", ("", "tensor", "datatype", "shape", "meaning"), rows)
     if not one.described:
-        out.note(f"{one.model}: nobody says what its tensors mean: it was not built here")
+        out.note(f"{one.model}: what its tensors mean is not known here; build it, or anew")
 
 
 def _row(tensor: TensorInterface) -> tuple[str, str, str, str]:

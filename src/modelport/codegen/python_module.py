@@ -15,8 +15,10 @@ from modelport.codegen.python_layout import (
     Comprehension,
     Node,
     docstring,
+    fits,
     lay_out,
     paragraph,
+    plain,
     quoted,
     sentence,
 )
@@ -432,7 +434,7 @@ def _prefixed(before: str, node: Node) -> Node:
 def _statement(line: str) -> str:
     """Lay out a call in a call: ``return _result(self._ask(…))``."""
     flat = f"        {line}"
-    if len(flat) <= WIDTH:
+    if fits(flat):
         return flat
     return lay_out(_parsed(line), 8)
 
@@ -516,4 +518,4 @@ def _sample_word(one: Parameter) -> str:
 
 
 def _code(name: str) -> str:
-    return name.replace("`", "'")
+    return plain(name).replace("`", "'")
