@@ -72,7 +72,7 @@ class SimilarItems(typed.Wrapper):
 
     def __call__(
         self,
-        item_: str,
+        item: str,
         *,
         count: int | None = None,
         timeout_s: float | None = None,
@@ -80,7 +80,7 @@ class SimilarItems(typed.Wrapper):
         """Ask about one item.
 
         Args:
-            item_: name of an item.
+            item: name of an item.
             count: how many, 1 to 100; 10 where left out.
             timeout_s: seconds for the call; the client's own by default.
 
@@ -89,7 +89,7 @@ class SimilarItems(typed.Wrapper):
             InterfaceMismatchError: the model that serves has other tensors.
             ClientError: a leaf for every other way that a call can fail; see `modelport.errors`.
         """
-        return _result(self._ask(_item(item_, count=count), timeout_s))
+        return _result(self._ask(_item(item, count=count), timeout_s))
 
     def batch(
         self,
@@ -125,7 +125,7 @@ class AsyncSimilarItems(typed.AsyncWrapper):
 
     async def __call__(
         self,
-        item_: str,
+        item: str,
         *,
         count: int | None = None,
         timeout_s: float | None = None,
@@ -133,7 +133,7 @@ class AsyncSimilarItems(typed.AsyncWrapper):
         """Ask about one item.
 
         Args:
-            item_: name of an item.
+            item: name of an item.
             count: how many, 1 to 100; 10 where left out.
             timeout_s: seconds for the call; the client's own by default.
 
@@ -142,7 +142,7 @@ class AsyncSimilarItems(typed.AsyncWrapper):
             InterfaceMismatchError: the model that serves has other tensors.
             ClientError: a leaf for every other way that a call can fail; see `modelport.errors`.
         """
-        return _result(await self._ask(_item(item_, count=count), timeout_s))
+        return _result(await self._ask(_item(item, count=count), timeout_s))
 
     async def batch(
         self,
@@ -168,8 +168,8 @@ class AsyncSimilarItems(typed.AsyncWrapper):
         return [_result(row) for row in rows]
 
 
-def _item(item_: str, *, count: int | None) -> dict[str, object]:
-    return {"item": item_, "count": count}
+def _item(item: str, *, count: int | None) -> dict[str, object]:
+    return {"item": item, "count": count}
 
 
 def _result(row: typed.Row) -> SimilarItemsResult:
@@ -182,7 +182,7 @@ def _result(row: typed.Row) -> SimilarItemsResult:
 
 PROGRAM = typed.Program(
     description="Items that the same people rated, by cosine similarity.",
-    subject=typed.Argument("item_", "text", "name of an item", required=True),
+    subject=typed.Argument("item", "text", "name of an item", required=True),
     options=(typed.Argument("count", "int", "how many, 1 to 100; 10 where left out"),),
 )
 

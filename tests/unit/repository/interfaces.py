@@ -11,7 +11,23 @@ NUMBERS = ("BOOL", "UINT8", "INT32", "INT64", "FP16", "FP32", "FP64", "BF16")
 WORDS = st.text(st.characters(codec="utf-8", exclude_categories=("Cs",)), max_size=40)
 NAMES = st.one_of(
     st.text("abcxyz_-. 09é日\"'\\", min_size=1, max_size=12),
-    st.sampled_from(["class", "self", "items", "timeout_s", "str", "None", "model", "url", "json"]),
+    st.sampled_from(
+        [
+            "class",
+            "self",
+            "items",
+            "timeout_s",
+            "str",
+            "None",
+            "model",
+            "url",
+            "json",
+            "item",
+            "row",
+            "rows",
+            "asked",
+        ]
+    ),
 )
 DIMS = st.lists(st.sampled_from([-1, 1, 2, 10]), max_size=3).map(tuple)
 
