@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import importlib.util
 import subprocess
 import sys
@@ -12,7 +14,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from modelport.client import Client
+from modelport.client import AsyncClient, Client
 from modelport.codegen import files, python
 from modelport.errors import InterfaceMismatchError, InvalidInputError
 from modelport.repository import interface
@@ -108,3 +110,54 @@ def test_arrays_of_another_rank_are_refused(load: Load, client: Client) -> None:
     scale = load("scale").Scale(client)
     with pytest.raises(InvalidInputError, match=r"one item, FP32 \[4\].*got float32\[1, 4\]"):
         scale(np.ones((1, 4), np.float32))
+
+
+# --- asyncio ------------------------------------------------------------------------
+
+
+def test_many_at_once(load: Load, url: str) -> None:
+    async def ask() -> tuple[list[bytes], list[bytes]]:
+        async with load("upper").AsyncUpper(url) as upper:
+            side_by_side = await asyncio.gather(*(upper(text) for text in "abc"))
+            together = await upper.batch([f"text {number}" for number in range(20)])
+            return [one.loud for one in side_by_side], [one.loud for one in together]
+
+    one_by_one, batch = asyncio.run(ask())
+    assert one_by_one == [b"A", b"B", b"C"]
+    assert batch == [f"TEXT {number}".encode() for number in range(20)]
+
+
+def test_an_async_stream_that_is_left(load: Load, server: Server) -> None:
+    async def ask() -> list[int]:
+        found = []
+        async with load("stream").AsyncStream(server.endpoints.grpc) as stream:
+            async with contextlib.aclosing(stream.stream(1000)) as responses:
+                async for response in responses:
+                    found.append(response.number)
+                    if len(found) == 3:
+                        break
+            return [*found, *[response.number async for response in stream.stream(2)]]
+
+    assert asyncio.run(ask()) == [0, 1, 2, 0, 1]
+
+
+def test_async_sequences(load: Load, url: str) -> None:
+    async def ask() -> list[int]:
+        async with load("total").AsyncTotal(url) as total:
+            async with total.sequence() as one, total.sequence() as other:
+                sent = [await one.send(1), await other.send(100), await one.send(2, end=True)]
+                await other.send(200, end=True)
+                return [answer.total for answer in sent]
+
+    assert asyncio.run(ask()) == [1, 100, 3]
+
+
+def test_a_given_async_client_stays_open(load: Load, url: str) -> None:
+    async def ask() -> bytes:
+        async with AsyncClient(url) as client:
+            async with load("upper").AsyncUpper(client) as upper:
+                await upper("a")
+            answer = await client.infer("upper", {"text": "b"})
+            return bytes(answer["loud"].item())
+
+    assert asyncio.run(ask()) == b"B"

@@ -11,7 +11,7 @@ from modelport.client.typed.items import Item, Row
 from modelport.client.typed.model import Model
 
 if TYPE_CHECKING:
-    from modelport.client import AsyncClient  # type: ignore[attr-defined]
+    from modelport.client import AsyncClient  # type: ignore[attr-defined, unused-ignore]
     from modelport.client.tensors import Array, Value
 
 Result = TypeVar("Result")
@@ -35,7 +35,7 @@ class AsyncWrapper:
     model: ClassVar[Model]
 
     def __init__(self, server: str | AsyncClient | None = None, *, version: str | int = "") -> None:
-        from modelport.client import AsyncClient  # type: ignore[attr-defined]
+        from modelport.client import AsyncClient  # type: ignore[attr-defined, unused-ignore]
 
         self._owned = not isinstance(server, AsyncClient)
         self._client = (
@@ -101,7 +101,7 @@ class AsyncWrapper:
         inputs = items.single(self.model, item)
         await self._check()
         index = 0 if self.model.batching else None
-        answers = self._client.stream(
+        answers: Any = self._client.stream(
             self.model.name, inputs, version=self._version, timeout_s=timeout_s
         )
         try:
