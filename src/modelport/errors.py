@@ -38,13 +38,13 @@ the ``modelport`` command ends with::
         │   └── ResolveError         42   no such host
         ├── ModelNotFoundError       43   no such model or version
         ├── NotReadyError            44   server or model still starts
+        ├── InterfaceMismatchError   53   the model is not the one that a wrapper was made for
         ├── OverloadedError          45   queue full: try again later
         ├── DeadlineExceededError    46   took longer than the caller allowed
         ├── ServerFaultError         47   the model failed on a valid request
         ├── ProtocolError            48   the peer does not speak the V2 protocol
         ├── ConnectionLostError      49   the server went away during the call
         ├── UnauthorizedError        50   a restricted API without its header
-        ├── InterfaceMismatchError   55   the model is not the one that a wrapper was made for
         └── PartialBatchError        54   some rows of a split batch have no answer
 
 A message has three parts: what happened (with the value seen and where), the
@@ -297,6 +297,12 @@ class NotReadyError(ClientError):
     exit_code = 44
 
 
+class InterfaceMismatchError(ClientError):
+    """The model that serves has other tensors than those that a wrapper was generated for."""
+
+    exit_code = 53
+
+
 class OverloadedError(ClientError):
     """The server refused the request because its queue is full."""
 
@@ -331,12 +337,6 @@ class UnauthorizedError(ClientError):
     """The endpoint is restricted and the request lacks its header."""
 
     exit_code = 50
-
-
-class InterfaceMismatchError(ClientError):
-    """The model that serves has other tensors than those that a wrapper was generated for."""
-
-    exit_code = 55
 
 
 class PartialBatchError(ClientError):

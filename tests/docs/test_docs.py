@@ -24,8 +24,8 @@ ROOT = Path(__file__).parents[2]
 DOCUMENTS = [
     "docs/your-own-model.md",
     "docs/clients.md",
-    "docs/codegen.md",
     "docs/doctor.md",
+    "docs/codegen.md",
     "docs/trust.md",
     "docs/stores.md",
     "docs/ci.md",

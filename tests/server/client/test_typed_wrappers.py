@@ -144,10 +144,10 @@ def test_an_async_stream_that_is_left(load: Load, server: Server) -> None:
 def test_async_sequences(load: Load, url: str) -> None:
     async def ask() -> list[int]:
         async with load("total").AsyncTotal(url) as total:
-            async with total.sequence() as one, total.sequence() as other:
-                sent = [await one.send(1), await other.send(100), await one.send(2, end=True)]
-                await other.send(200, end=True)
-                return [answer.total for answer in sent]
+            one, other = total.sequence(), total.sequence()
+            sent = [await one.send(1), await other.send(100), await one.send(2, end=True)]
+            await other.send(200, end=True)
+            return [answer.total for answer in sent]
 
     assert asyncio.run(ask()) == [1, 100, 3]
 
