@@ -77,6 +77,8 @@ class Printer:
 
 def _print_columns(columns: Mapping[str, Any]) -> None:
     """Print what belongs together, item by item."""
+    if not columns:
+        return
     rows = list(zip(*columns.values(), strict=False))
     if len({len(column) for column in columns.values()}) > 1:
         for name, column in columns.items():
