@@ -35,7 +35,8 @@ the ``modelport`` command ends with::
         ├── InvalidInputError        41   mend the tensors
         ├── ServerUnreachableError   42
         │   ├── ServerRefusedError   42   nothing listens there
-        │   └── ResolveError         42   no such host
+        │   ├── ResolveError         42   no such host
+        │   └── TLSError             42   mend certificates, or the trust in them
         ├── ModelNotFoundError       43   no such model or version
         ├── NotReadyError            44   server or model still starts
         ├── InterfaceMismatchError   53   the model is not the one that a wrapper was made for
@@ -44,8 +45,10 @@ the ``modelport`` command ends with::
         ├── ServerFaultError         47   the model failed on a valid request
         ├── ProtocolError            48   the peer does not speak the V2 protocol
         ├── ConnectionLostError      49   the server went away during the call
-        ├── UnauthorizedError        50   a restricted API without its header
-        └── PartialBatchError        54   some rows of a split batch have no answer
+        ├── UnauthorizedError        50   a restricted API without its header, or without the right
+        │   └── UnauthenticatedError 50   log in: no credentials, or they are no longer valid
+        ├── CallCancelledError       51   the caller itself ended the call
+        └── PartialBatchError        52   some rows of a split batch have no answer
 
 A message has three parts: what happened (with the value seen and where), the
 likely cause, and the next command to try. The objects it speaks of are kept as
@@ -259,7 +262,7 @@ class ClientError(ModelportError):
     """A call to a server failed.
 
     :attr:`objects` carries what is known of ``endpoint``, ``model``,
-    ``version``, ``request_id`` and ``status``.
+    ``version``, ``request_id``, ``attempts`` and ``status``.
     """
 
     exit_code = 40
@@ -283,6 +286,10 @@ class ServerRefusedError(ServerUnreachableError):
 
 class ResolveError(ServerUnreachableError):
     """The host name does not resolve."""
+
+
+class TLSError(ServerUnreachableError):
+    """No encrypted connection: a certificate is not trusted, expired or of another host."""
 
 
 class ModelNotFoundError(ClientError):
@@ -334,9 +341,19 @@ class ConnectionLostError(ClientError):
 
 
 class UnauthorizedError(ClientError):
-    """The endpoint is restricted and the request lacks its header."""
+    """The endpoint is restricted: the request lacks its header, or the right to do this."""
 
     exit_code = 50
+
+
+class UnauthenticatedError(UnauthorizedError):
+    """The endpoint does not know who asks: no credentials, or they are no longer valid."""
+
+
+class CallCancelledError(ClientError):
+    """The caller ended the call before its answer was there; it may have been executed."""
+
+    exit_code = 51
 
 
 class PartialBatchError(ClientError):
@@ -345,7 +362,7 @@ class PartialBatchError(ClientError):
     :attr:`objects` holds what the two properties give, too.
     """
 
-    exit_code = 54
+    exit_code = 52
 
     @property
     def failures(self) -> list[tuple[int, int, ClientError]]:

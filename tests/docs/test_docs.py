@@ -24,6 +24,7 @@ ROOT = Path(__file__).parents[2]
 DOCUMENTS = [
     "docs/your-own-model.md",
     "docs/clients.md",
+    "docs/testing-your-code.md",
     "docs/doctor.md",
     "docs/codegen.md",
     "docs/trust.md",

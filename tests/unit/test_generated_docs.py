@@ -14,6 +14,7 @@ import click
 import pytest
 
 from modelport import cli, errors
+from modelport.client.testing import FAILURES
 from modelport.repository import manifest_schema
 from modelport.repository.doctor import RULES
 
@@ -63,10 +64,17 @@ def rule_table() -> str:
     return "\n".join([*head, *rows]) + "\n"
 
 
+def failure_table() -> str:
+    rows = [f"| `{name}` | {failure.meaning} |" for name, failure in FAILURES.items()]
+    head = ["| `with_` | what happens, and what `modelport.client` makes of it |", "| --- | --- |"]
+    return "\n".join([*head, *rows]) + "\n"
+
+
 GENERATED = {
     ("cli.md", "commands"): lambda: "\n".join(command_sections()),
     ("cli.md", "exit codes"): exit_codes,
     ("doctor.md", "rules"): rule_table,
+    ("testing-your-code.md", "failures"): failure_table,
 }
 
 

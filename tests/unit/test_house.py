@@ -45,7 +45,7 @@ FOREIGN: Mapping[str, set[str]] = {
     "serving": {"numpy", "PIL", "onnxruntime", "tokenizers", "tensorrt"}
     | {"triton_python_backend_utils"},
     # Those of tritonclient come along with it; ml_dtypes is used where it is.
-    "client": {"numpy", "tritonclient", "geventhttpclient", "google", "grpc", "ml_dtypes"},
+    "client": {"numpy", "tritonclient", "google", "grpc", "ml_dtypes"},
     "cli": {"click", "rich", "numpy"},
 }
 

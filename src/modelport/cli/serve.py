@@ -30,6 +30,11 @@ if TYPE_CHECKING:
     type=click.Path(dir_okay=False, path_type=Path),
     help="Of tritonserver; default: in the cache.",
 )
+@click.option(
+    "--shared-memory",
+    is_flag=True,
+    help="Let clients on this machine pass large tensors through shared memory.",
+)
 @click.option("--no-watchdog", is_flag=True, help="Do not send models their own samples.")
 @options.PUBLIC_KEYS
 @click.option("--skip-doctor", is_flag=True, help="Serve a repository with known errors.")
@@ -53,6 +58,7 @@ def command(out: Output, /, **given: Any) -> None:
         log_file=given["log_file"],
         doctor=not given["skip_doctor"],
         watchdog=not given["no_watchdog"],
+        shared_memory=given["shared_memory"],
         trusted=given["trusted"],
     )
 

@@ -39,6 +39,7 @@ class Service:
     log_file: Path | None = None
     doctor: bool = True
     watchdog: bool = True
+    shared_memory: bool = False
     trusted: Sequence[Path] = ()
 
 
@@ -209,6 +210,7 @@ def start(out: Output, service: Service, *, growing: bool = False) -> Server:
         log_path=service.log_file,
         on_event=lambda event: show_event(out, event),
         response_cache=True if growing else None,
+        shared_memory=service.shared_memory,
         trusted=service.trusted,
     )
 

@@ -1,59 +1,87 @@
-"""The client: one set of methods over HTTP and gRPC."""
+"""The client that blocks: one set of methods over HTTP and gRPC."""
 
 from __future__ import annotations
 
-import logging
-import math
-import secrets
-import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal
 
-from modelport.client import faults, metadata, tensors, transport
-from modelport.client.exchange import SequenceStep
+from modelport.client import transport
+from modelport.client.driver import Driver
+from modelport.client.endpoints import Breaker
+from modelport.client.exchange import IndexEntry, Inference, Parameter, SequenceStep
 from modelport.client.faults import Call
+from modelport.client.hedge import Hedge
 from modelport.client.metadata import ModelMetadata
-from modelport.client.tensors import Array, Value
-from modelport.client.url import parse
-from modelport.errors import (
-    ClientError,
-    ConnectionLostError,
-    InvalidInputError,
-    ModelNotFoundError,
-    NotReadyError,
-    ProtocolError,
-    ServerRefusedError,
-    UnauthorizedError,
-)
-
-logger = logging.getLogger(__name__)
+from modelport.client.model import Model, Sequence
+from modelport.client.options import TLS, HeaderSource, Options
+from modelport.client.result import Result
+from modelport.client.retry import Retry
+from modelport.client.session import Asked, Inputs, Session
+from modelport.client.tensors import Value
+from modelport.errors import ClientError
 
 
 class Client:
-    """Calls the models of one server; safe to share between threads.
+    """Calls the models of a server, or of several alike; safe to share between threads.
 
     A client opens connections when it needs them and keeps them; make one and reuse it. After a
     fork, make a new one in the child (grpc cannot be carried over).
 
     Args:
-        url: ``http://``, ``https://``, ``grpc://`` or ``grpcs://`` with host and port; a bare
-            ``host:port`` means HTTP.
-        timeout_s: seconds that a call may take in all, unless it says otherwise.
-        headers: sent with every request (as metadata over gRPC), for example a token.
+        urls: ``http://``, ``https://``, ``grpc://`` or ``grpcs://`` with host and port; a bare
+            ``host:port`` means HTTP. Several servers are given as a list, or with commas; all
+            of them speak the same protocol and serve the same models. A host name with several
+            addresses is several servers.
+        timeout_s: seconds that a call may take in all, repeats included, unless it says
+            otherwise.
+        headers: sent with every request (as metadata over gRPC), for example a token; or a
+            function that gives them, which is asked before each request.
+        tls: what encrypted connections trust and show.
+        compression: ``gzip`` or ``deflate`` for what is sent.
+        keepalive_s: seconds of silence after which a connection is probed; 0 for never.
+        retry: when a call is repeated; ``Retry(attempts=1)`` for never.
+        hedge: when a call is sent to a second server because the first is slow; by default
+            never.
+        breaker: when a server that fails is left alone for a while.
+        parallelism: parts of a split batch that are on their way at once.
+        shared_memory: ``auto`` lets large tensors go through system shared memory where the
+            server is on this machine and can; ``off`` sends them.
 
     Raises:
-        ClientError: the URL or a header is malformed. Nothing is sent yet.
+        ClientError: a URL, a header or a setting is malformed. Nothing is sent yet.
     """
 
     def __init__(
-        self, url: str, *, timeout_s: float = 30.0, headers: Mapping[str, str] | None = None
+        self,
+        urls: str | Iterable[str],
+        *,
+        timeout_s: float = 30.0,
+        headers: HeaderSource | None = None,
+        tls: TLS | None = None,
+        compression: Literal["gzip", "deflate"] | None = None,
+        keepalive_s: float = 60.0,
+        retry: Retry | None = None,
+        hedge: Hedge | None = None,
+        breaker: Breaker | None = None,
+        parallelism: int = 4,
+        shared_memory: Literal["auto", "off"] = "auto",
     ) -> None:
-        self._endpoint = str(parse(url))
-        self._timeout_s = _checked_timeout(timeout_s)
-        self._transport = transport.connect(parse(url), headers or {})
-        self._known: dict[tuple[str, str], ModelMetadata] = {}
+        options = Options(headers or {}, tls, compression, keepalive_s)
+        self._session = Session(
+            urls,
+            lambda endpoint: transport.connect(endpoint, options),
+            timeout_s=timeout_s,
+            retry=retry or Retry(),
+            hedge=hedge,
+            breaker=breaker or Breaker(),
+            parallelism=parallelism,
+            shared_memory=shared_memory,
+        )
+        self._run = (driver := Driver()).run
+        self._driver = driver
+
+    # --- inference -------------------------------------------------------------
 
     def infer(
         self,
@@ -64,15 +92,20 @@ class Client:
         version: str | int = "",
         request_id: str = "",
         timeout_s: float | None = None,
+        idempotent: bool | None = None,
+        priority: int = 0,
+        parameters: Mapping[str, Parameter] | None = None,
+        headers: Mapping[str, str] | None = None,
         sequence_id: int = 0,
         sequence_start: bool = False,
         sequence_end: bool = False,
-    ) -> dict[str, Array]:
+    ) -> Result:
         """Run a model once.
 
-        Inputs are numpy arrays, Python numbers, lists of them, ``str`` or ``bytes``; see
-        :mod:`modelport.client.tensors` for what is converted and what is refused. They are
-        checked against the model before a byte of them leaves.
+        Inputs are numpy arrays, tensors of other libraries, Python numbers, lists of them,
+        ``str`` or ``bytes``; see :mod:`modelport.client.tensors` for what is converted and what
+        is refused. They are checked against the model before a byte of them leaves. A batch
+        over the model's ``max_batch_size`` is sent in parts, side by side.
 
         Args:
             model: its name.
@@ -80,8 +113,14 @@ class Client:
             outputs: which to answer with; all of them by default.
             version: the server chooses when it is empty.
             request_id: shows up in the server's log and in errors.
-            timeout_s: seconds for all of it, the reading of the model's metadata included. The
-                server is told, so that it need not work for a caller who has gone.
+            timeout_s: seconds for all of it, the reading of the model's metadata and repeats
+                included. The server is told, so that it need not work for a caller who has
+                gone.
+            idempotent: whether running it twice does no harm, so that it may be repeated after
+                a lost connection; by default that is so for models without state.
+            priority: of a model with priority levels; 0 is the model's default.
+            parameters: further ones, which a model reads by name.
+            headers: sent with this request besides those of the client.
             sequence_id: of a stateful model, whose requests belong together; 0 for none.
                 :meth:`sequence` chooses one by itself.
             sequence_start: this is the sequence's first request.
@@ -93,23 +132,21 @@ class Client:
 
         Raises:
             InvalidInputError: the model does not take these inputs or lacks such an output.
+            PartialBatchError: some rows of a batch in parts have no answer.
             ModelNotFoundError, NotReadyError, OverloadedError, DeadlineExceededError,
             ServerFaultError, UnauthorizedError: the server's answer.
-            ServerRefusedError, ResolveError, ServerUnreachableError, ConnectionLostError,
-            ProtocolError: there was none.
+            ServerRefusedError, ResolveError, TLSError, ServerUnreachableError,
+            ConnectionLostError, ProtocolError: there was none.
         """
-        call = self._call(model, version, request_id, timeout_s)
-        wanted = None if outputs is None else list(outputs)
-        step = SequenceStep(sequence_id, sequence_start, sequence_end) if sequence_id else None
-        cached = self._known.get((call.model, call.version))
-        try:
-            return self._send(call, cached or self._learn(call), inputs, wanted, step)
-        except InvalidInputError:
-            # The model may have been replaced since its metadata was read.
-            changed = self._relearn(call, cached) if cached else None
-            if changed is None:
-                raise
-            return self._send(call, changed, inputs, wanted, step)
+        call = self._session.call(model, version, request_id, timeout_s, headers)
+        asked = Asked(
+            None if outputs is None else list(outputs),
+            SequenceStep(sequence_id, sequence_start, sequence_end) if sequence_id else None,
+            idempotent,
+            priority,
+            parameters or _NO_PARAMETERS,
+        )
+        return self.ask(call, inputs, asked)
 
     def stream(
         self,
@@ -120,37 +157,40 @@ class Client:
         version: str | int = "",
         request_id: str = "",
         timeout_s: float | None = None,
-    ) -> Iterator[dict[str, Array]]:
-        """Run a model that answers with a stream, and give its responses as they come (gRPC).
+        priority: int = 0,
+        parameters: Mapping[str, Parameter] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Iterator[Result]:
+        """Run a model that answers with a stream, and give its responses as they come.
 
         Closing the iterator early, or leaving a ``for`` loop over it, cancels the request on
-        the server.
+        the server (over HTTP, Triton may go on computing). Over HTTP the tensors travel as
+        JSON, which has place for text, numbers and flat lists of them.
 
         Args:
             model: its name.
-            inputs: as for :meth:`infer`.
+            inputs: as for :meth:`infer`; checked before this returns.
             outputs: which to answer with; all of them by default.
             version: the server chooses when it is empty.
             request_id: shows up in the server's log and in errors.
             timeout_s: seconds for the whole stream.
+            priority: as for :meth:`infer`.
+            parameters: as for :meth:`infer`.
+            headers: as for :meth:`infer`.
 
         Yields:
             One response: arrays by output name.
 
         Raises:
-            ProtocolError: the client speaks HTTP, which has no streams of tensors.
             ClientError: as for :meth:`infer`.
         """
-        call = self._call(model, version, request_id, timeout_s)
-        known = self._known.get((call.model, call.version)) or self._learn(call)
-        ready = tensors.prepare(known, inputs)
-        wanted = tensors.check_outputs(known, list(outputs) if outputs is not None else ())
-        try:
-            for reply in self._transport.stream(call, ready, wanted):
-                yield reply.outputs
-        except ModelNotFoundError as error:
-            self._known.pop((call.model, call.version), None)
-            raise self._explained(call, error) from error
+        call = self._session.call(model, version, request_id, timeout_s, headers)
+        asked = Asked(
+            None if outputs is None else list(outputs),
+            priority=priority,
+            parameters=parameters or _NO_PARAMETERS,
+        )
+        return self.listen(call, inputs, asked)
 
     def sequence(self, model: str, *, version: str | int = "", id: int = 0) -> Sequence:  # noqa: A002
         """Begin a sequence of requests to a stateful model.
@@ -166,7 +206,18 @@ class Client:
             version: the server chooses when it is empty.
             id: 1 to 2⁶⁴ - 1, different from that of every other sequence; drawn by default.
         """
-        return Sequence(self, model, str(version), id or secrets.randbits(63) | 1)
+        return Sequence(self, model, str(version), id)
+
+    def model(self, name: str, *, version: str | int = "") -> Model:
+        """Give a model that can be called like a function; nothing is sent yet.
+
+        Args:
+            name: its name.
+            version: the server chooses when it is empty.
+        """
+        return Model(self, name, str(version))
+
+    # --- what a server says ----------------------------------------------------
 
     def metadata(self, model: str, version: str | int = "") -> ModelMetadata:
         """Ask what tensors a model has, which versions serve, and how large a batch it takes.
@@ -175,7 +226,7 @@ class Client:
             ModelNotFoundError, NotReadyError: the model does not serve.
             ClientError: as for :meth:`infer`.
         """
-        return self._learn(self._call(model, version))
+        return self._run(self._session.catalogue.learn(self._session.call(model, version)))
 
     def config(self, model: str, version: str | int = "") -> dict[str, Any]:
         """Ask for Triton's model configuration, with the field names of config.pbtxt.
@@ -185,31 +236,110 @@ class Client:
             ProtocolError: the server is not Triton and has no such thing.
             ClientError: as for :meth:`infer`.
         """
-        call = self._call(model, version)
-        try:
-            return self._transport.config(call)
-        except ModelNotFoundError as error:
-            raise self._explained(call, error) from error
+        return self._run(self._session.control.config(self._session.call(model, version)))
+
+    def server(self) -> dict[str, Any]:
+        """Ask for the server's name, version and extensions.
+
+        Raises:
+            ClientError: as for :meth:`infer`.
+        """
+        return self._run(self._session.control.server(self._session.call()))
+
+    def index(self) -> list[IndexEntry]:
+        """Ask for the repository index: each version of each model, with its state.
+
+        Raises:
+            UnauthorizedError: the server restricts it.
+            ProtocolError: the server is not Triton and has no such thing.
+            ClientError: as for :meth:`infer`.
+        """
+        return self._run(self._session.control.index(self._session.call()))
+
+    def statistics(self, model: str = "", version: str | int = "") -> list[dict[str, Any]]:
+        """Ask for Triton's statistics of one model or of all.
+
+        Returns:
+            One document for each version on each endpoint (``endpoint`` has its URL), with
+            counts and nanoseconds as Triton's statistics extension names them.
+
+        Raises:
+            ClientError: as for :meth:`config`.
+        """
+        return self._run(self._session.control.statistics(self._session.call(model, version)))
 
     def ready(self, model: str | None = None, version: str | int = "") -> bool:
-        """Whether the server, or one model of it, answers inferences now.
+        """Whether a server, or one model of it, answers inferences now.
 
         A server that cannot be connected to is not ready. An error is raised only for what
         waiting does not mend.
 
         Raises:
-            ResolveError, ProtocolError, UnauthorizedError, DeadlineExceededError: as for
-                :meth:`infer`.
+            ResolveError, TLSError, ProtocolError, UnauthorizedError, DeadlineExceededError: as
+                for :meth:`infer`.
         """
-        call = self._call(model or "", version)
-        try:
-            return self._transport.ready(call)
-        except (ServerRefusedError, ConnectionLostError, NotReadyError, ModelNotFoundError):
-            return False
+        return self._run(self._session.control.ready(self._session.call(model or "", version)))
+
+    def wait_ready(
+        self, model: str | None = None, version: str | int = "", *, timeout_s: float = 60.0
+    ) -> None:
+        """Wait until :meth:`ready` is true, for example while a server starts.
+
+        Raises:
+            DeadlineExceededError: it is not ready after ``timeout_s``.
+            ClientError: as for :meth:`ready`.
+        """
+        call = self._session.call(model or "", version, timeout_s=timeout_s)
+        self._run(self._session.control.wait_ready(call))
+
+    # --- control ---------------------------------------------------------------
+
+    def load(
+        self,
+        model: str,
+        *,
+        config: Mapping[str, Any] | None = None,
+        timeout_s: float | None = None,
+    ) -> None:
+        """Load a model, or load it again, on every endpoint (gRPC, and explicit model control).
+
+        Args:
+            model: its name.
+            config: a configuration to use instead of the one in the repository, as
+                :meth:`config` gives it.
+            timeout_s: seconds for all endpoints.
+
+        Raises:
+            ProtocolError: over HTTP, where loading makes Triton's inferences wait.
+            ServerFaultError: it does not load; the message has Triton's reason.
+            ClientError: as for :meth:`infer`.
+        """
+        self._run(
+            self._session.control.load(self._session.call(model, timeout_s=timeout_s), config)
+        )
+
+    def unload(
+        self, model: str, *, dependents: bool = False, timeout_s: float | None = None
+    ) -> None:
+        """Unload a model on every endpoint (gRPC, and explicit model control).
+
+        Args:
+            model: its name.
+            dependents: unload the models that it runs too, where nothing else runs them.
+            timeout_s: seconds for all endpoints.
+
+        Raises:
+            ClientError: as for :meth:`load`.
+        """
+        call = self._session.call(model, timeout_s=timeout_s)
+        self._run(self._session.control.unload(call, dependents=dependents))
+
+    # --- the client's end ------------------------------------------------------
 
     def close(self) -> None:
         """Close the connections; doing so twice is harmless."""
-        self._transport.close()
+        self._run(self._session.close())
+        self._driver.close()
 
     def __enter__(self) -> Client:
         return self
@@ -223,167 +353,37 @@ class Client:
         self.close()
 
     def __repr__(self) -> str:
-        return f"Client({self._endpoint!r})"
+        return f"Client({self._session.shown!r})"
 
-    # --- the parts of a call ---------------------------------------------------
+    # --- for Model and Sequence ------------------------------------------------
 
-    def _call(
-        self,
-        model: str,
-        version: str | int = "",
-        request_id: str = "",
-        timeout_s: float | None = None,
-    ) -> Call:
-        seconds = self._timeout_s if timeout_s is None else _checked_timeout(timeout_s)
-        return Call(
-            endpoint=self._endpoint,
-            timeout_s=seconds,
-            expires_s=time.monotonic() + seconds,
-            model=model,
-            version=str(version),
-            request_id=request_id,
-        )
+    def begin(self, model: str, version: str, request_id: str, timeout_s: float | None) -> Call:
+        """Begin a call, whose time runs from here on."""
+        return self._session.call(model, version, request_id, timeout_s)
 
-    def _send(
-        self,
-        call: Call,
-        model: ModelMetadata,
-        inputs: Mapping[str, Value],
-        outputs: list[str] | None,
-        step: SequenceStep | None,
-    ) -> dict[str, Array]:
-        ready = tensors.prepare(model, inputs)
-        wanted = tensors.check_outputs(model, outputs or ())
+    def ask(self, call: Call, inputs: Inputs, asked: Asked) -> Result:
+        """Carry out an inference that has begun."""
+        return self._run(self._session.infer(call, inputs, asked))
+
+    def listen(self, call: Call, inputs: Inputs, asked: Asked) -> Iterator[Result]:
+        """Carry out a stream that has begun, its inputs checked at once."""
+        return self._responses(call, self._run(self._session.prepare(call, inputs, asked)))
+
+    def _responses(self, call: Call, inference: Inference) -> Iterator[Result]:
+        dispatcher = self._session.dispatcher
+        stream = self._run(self._session.open(call, inference))
+        failure: ClientError | None = None
         try:
-            reply = self._transport.infer(call, ready, wanted, step)
-        except ModelNotFoundError as error:
-            self._known.pop((call.model, call.version), None)
-            raise self._explained(call, error) from error
-        if reply.version and model.versions and reply.version not in model.versions:
-            self._known.pop((call.model, call.version), None)
-        return reply.outputs
-
-    def _learn(self, call: Call) -> ModelMetadata:
-        """Read a model's metadata from the server and keep it."""
-        try:
-            document = self._transport.metadata(call)
-        except ModelNotFoundError as error:
-            raise self._explained(call, error) from error
-        try:
-            model = metadata.read(document, self._config_if_any(call))
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise faults.protocol(call, f"the metadata cannot be read ({error!r})") from error
-        self._known[call.model, call.version] = model
-        logger.debug("learnt %s: versions %s", call.about(), ", ".join(model.versions))
-        return model
-
-    def _relearn(self, call: Call, cached: ModelMetadata) -> ModelMetadata | None:
-        """Read the metadata again; ``None`` when it is as it was, or cannot be read."""
-        try:
-            model = self._learn(call)
-        except ClientError:
-            return None  # the caller's own error says more
-        return None if model == cached else model
-
-    def _config_if_any(self, call: Call) -> dict[str, Any] | None:
-        """The configuration is Triton's extension of the protocol, and may be restricted."""
-        try:
-            return self._transport.config(call)
-        except (ProtocolError, UnauthorizedError, ModelNotFoundError) as error:
-            logger.debug("no configuration of %s: %s", call.about(), error.what)
-            return None
-
-    # --- explaining that a model is not there ----------------------------------
-
-    def _explained(self, call: Call, error: ModelNotFoundError) -> ClientError:
-        """Say which models and versions there are, or why this one does not serve."""
-        explained = self._explain(call, str(error.objects["server_message"]))
-        explained.objects["status"] = error.objects.get("status")
-        return explained
-
-    def _explain(self, call: Call, message: str) -> ClientError:
-        try:
-            index = self._transport.index(call)
-        except ClientError:  # restricted, or another server than Triton
-            return faults.not_found(call, message, versions=self._versions(call))
-        entries = [entry for entry in index if entry.name == call.model]
-        serving = [entry.version for entry in entries if entry.state == "READY"]
-        if entries and not serving:
-            reason = entries[0].reason or "it is in the repository, and not loaded"
-            return faults.not_ready(call, reason)
-        return faults.not_found(call, message, {entry.name for entry in index}, serving)
-
-    def _versions(self, call: Call) -> tuple[str, ...]:
-        if not call.version:
-            return ()
-        try:
-            document = self._transport.metadata(replace(call, version=""))
-        except ClientError:
-            return ()
-        return tuple(document.get("versions", ()))
+            if stream.first is not None:
+                yield self._session.result(call, stream.first)
+            for reply in stream.rest:
+                yield self._session.result(call, reply)
+        except ClientError as error:
+            failure = error
+            raise
+        finally:
+            stream.rest.close()
+            dispatcher.ended(stream, failure)
 
 
-class Sequence:
-    """Requests that belong together, to a model that remembers what came before.
-
-    One thread at a time. A sequence that is never ended is forgotten by the server after
-    the model's own idle time.
-
-    Args:
-        client: that sends the requests.
-        model: its name.
-        version: the server chooses when it is empty.
-        id: the correlation id.
-    """
-
-    def __init__(self, client: Client, model: str, version: str, id: int) -> None:  # noqa: A002
-        self._client, self._model, self._version = client, model, version
-        self.id = id
-        self._open = False
-
-    def send(
-        self,
-        inputs: Mapping[str, Value],
-        *,
-        end: bool = False,
-        outputs: Iterable[str] | None = None,
-        timeout_s: float | None = None,
-    ) -> dict[str, Array]:
-        """Send the next request; the first one begins the sequence.
-
-        Args:
-            inputs: as for :meth:`Client.infer`.
-            end: this is the last one; the one after it begins the sequence anew.
-            outputs: which to answer with; all of them by default.
-            timeout_s: seconds for this request.
-
-        Returns:
-            Arrays by output name.
-
-        Raises:
-            ClientError: as for :meth:`Client.infer`.
-        """
-        answer = self._client.infer(
-            self._model,
-            inputs,
-            outputs=outputs,
-            version=self._version,
-            timeout_s=timeout_s,
-            sequence_id=self.id,
-            sequence_start=not self._open,
-            sequence_end=end,
-        )
-        self._open = not end
-        return answer
-
-    def __enter__(self) -> Sequence:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Nothing is sent: only a request that carries a frame can end a sequence."""
-
-
-def _checked_timeout(timeout_s: float) -> float:
-    if not (0 < timeout_s < math.inf):
-        raise ClientError(f"timeout_s must be a positive number of seconds, got {timeout_s!r}")
-    return float(timeout_s)
+_NO_PARAMETERS: Mapping[str, Parameter] = {}

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from modelport.client.faults import Call
+from modelport.client.metadata import ModelMetadata
 from modelport.client.tensors import Array, Tensor
 
 Answer = TypeVar("Answer")
@@ -54,6 +55,10 @@ class Inference:
         parameters: further ones, which a model reads by name.
         input_regions: where inputs lie that are not sent, by tensor name.
         output_regions: where outputs are to be written instead of being sent, by tensor name.
+        model: what the server says of the model; a stream over HTTP needs it, because the JSON
+            events tell neither datatypes nor shapes.
+        binary: whether tensors go as bytes over HTTP (a Triton extension that most servers
+            have) or as JSON.
     """
 
     tensors: Sequence[Tensor]
@@ -63,6 +68,8 @@ class Inference:
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
     input_regions: Mapping[str, Region] = field(default_factory=dict)
     output_regions: Mapping[str, Region] = field(default_factory=dict)
+    model: ModelMetadata | None = None
+    binary: bool = True
 
 
 class Placed(NamedTuple):

@@ -32,6 +32,8 @@ class Call:
         request_id: empty when the caller gave none.
         headers: sent with this call besides those of the client.
         attempts: how often it has been sent, this time included.
+        cancellable: whether a transport's ``cancel`` must be able to end it (closing the
+            transport always does); over blocking gRPC that costs some 50 µs.
     """
 
     endpoint: str
@@ -42,6 +44,7 @@ class Call:
     request_id: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
     attempts: int = 1
+    cancellable: bool = False
 
     def remaining_s(self) -> float:
         """Give the seconds that are left.
@@ -97,9 +100,75 @@ def unresolved(call: Call, detail: str) -> ClientError:
 
 
 def unreachable(call: Call, detail: str) -> ClientError:
-    """No connection, for a reason that is not a refusal: no route, or TLS fails."""
+    """No connection, for a reason that is not a refusal: there is no route."""
     return _error(
         errors.ServerUnreachableError, call, f"no connection to {call.endpoint}: {detail}"
+    )
+
+
+# What OpenSSL and BoringSSL say, and what is to be done. The first that fits counts.
+_TLS_TEXTS: tuple[tuple[tuple[str, ...], str, str], ...] = (
+    (
+        ("has expired", "CERTIFICATE_EXPIRED", "not yet valid"),
+        "the certificate is out of date, or a clock is wrong",
+        "renew the certificate, and compare `date` on both machines",
+    ),
+    (
+        ("ostname mismatch", "IP address mismatch", "not valid for", "Hostname Verification"),
+        "the certificate is of another name than the URL's",
+        "use the certificate's name in the URL, or TLS(server_name=…)",
+    ),
+    (
+        ("WRONG_VERSION_NUMBER", "wrong version number", "record layer failure", "HTTP_REQUEST"),
+        "the port does not speak TLS",
+        "use http:// or grpc://, or the port that is encrypted",
+    ),
+    (
+        ("CERTIFICATE_REQUIRED", "certificate required", "ANDSHAKE_FAILURE", "handshake failure"),
+        "the server wants the client's own certificate",
+        "give TLS(certificate=…, key=…)",
+    ),
+    (
+        ("alert unknown ca", "ALERT_UNKNOWN_CA", "alert bad certificate", "BAD_CERTIFICATE"),
+        "the server does not trust the client's certificate",
+        "give the one that its authority signed: TLS(certificate=…, key=…)",
+    ),
+    (
+        ("TSI_DATA_CORRUPTED",),  # all that grpc says of an alert after the handshake
+        "the server wants the client's own certificate, or does not trust the one it got",
+        "give one that its authority signed: TLS(certificate=…, key=…)",
+    ),
+    (
+        ("CERTIFICATE_VERIFY_FAILED", "certificate verify failed", "unable to get local issuer"),
+        "the certificate is signed by an authority that is not trusted here",
+        "give its file: TLS(ca='ca.pem')",
+    ),
+)
+
+
+def tls(call: Call, detail: str) -> ClientError:
+    """The peers do not agree on an encrypted connection."""
+    cause, next_step = "the server's certificate or its settings", "see the server's log"
+    for texts, why, action in _TLS_TEXTS:
+        if any(text in detail for text in texts):
+            cause, next_step = why, action
+            break
+    return _error(
+        errors.TLSError,
+        call,
+        f"no encrypted connection to {call.endpoint}: {detail}",
+        cause=cause,
+        next_step=next_step,
+    )
+
+
+def cancelled(call: Call) -> ClientError:
+    """The caller itself ended the call."""
+    return _error(
+        errors.CallCancelledError,
+        call,
+        f"the call of {call.about()} was cancelled",
+        cause="the program ended it; the request may have been executed",
     )
 
 
@@ -139,19 +208,66 @@ def deadline(call: Call, detail: str = "no answer") -> ClientError:
 
 
 def closed(call: Call) -> ClientError:
-    """The client was closed before the call."""
+    """The client was closed, before the call or during it."""
     return _error(ClientError, call, "this client is closed", next_step="make a new Client")
 
 
-def no_stream(call: Call) -> ClientError:
-    """A stream was asked for over HTTP."""
+def forked(call: Call) -> ClientError:
+    """The process is a child of the one that made the client; grpc cannot be carried over."""
+    return _error(
+        ClientError,
+        call,
+        "this client was made before a fork and cannot be used in the child",
+        next_step="make a new Client in each process",
+    )
+
+
+def no_stream(call: Call, why: str, tensor: str = "") -> ClientError:
+    """Triton's JSON events over HTTP cannot carry a tensor."""
+    what = f"{tensor!r} of {call.model!r}" if tensor else f"the request for {call.model!r}"
+    return _error(
+        errors.InvalidInputError,
+        call,
+        f"{what} cannot go on a stream over HTTP: {why}",
+        cause="Triton's /generate_stream takes single values and flat lists, as JSON",
+        next_step="connect to the server's grpc:// endpoint, which carries every tensor",
+        tensor=tensor or None,
+    )
+
+
+def not_in_json(call: Call, tensor: str, why: str) -> ClientError:
+    """A server without binary tensors cannot be sent one of these."""
+    return _error(
+        errors.InvalidInputError,
+        call,
+        f"{tensor!r} of {call.model!r} cannot be sent as JSON: {why}",
+        cause="the server does not take binary tensors over HTTP",
+        next_step="connect to its grpc:// endpoint, or send text (base64, say)",
+        tensor=tensor,
+    )
+
+
+def grpc_only(call: Call, what: str) -> ClientError:
+    """What is not done over HTTP, because inferences would wait meanwhile."""
     return _error(
         errors.ProtocolError,
         call,
-        f"{call.about()}: a stream of responses needs gRPC",
-        cause="over HTTP the protocol gives one response to a request",
-        next_step="connect to the server's grpc:// endpoint, or POST to Triton's own"
-        f" /v2/models/{call.model}/generate_stream",
+        f"{what} {call.about()}: models are loaded and unloaded over gRPC only",
+        cause="over HTTP, Triton answers no inference while it loads a model",
+        next_step="connect to the server's grpc:// endpoint",
+    )
+
+
+def left_alone(call: Call, last: ClientError, seconds: float, failures: int) -> ClientError:
+    """The endpoint failed too often to be asked now; the class is that of its last failure."""
+    return _error(
+        type(last),
+        call,
+        f"{call.about()} was not asked: it failed {failures} times in a row and is left alone for"
+        f" another {seconds:.1f} s; last: {last.what}",
+        cause=last.cause,
+        next_step=last.next_step,
+        **{**last.objects, "circuit_open_s": seconds},
     )
 
 
@@ -226,8 +342,21 @@ def server_fault(call: Call, message: str) -> ClientError:
     )
 
 
+def unauthenticated(call: Call, message: str) -> ClientError:
+    """The endpoint does not know who asks."""
+    return _error(
+        errors.UnauthenticatedError,
+        call,
+        f"{call.about()} wants credentials: {_line(message)}",
+        cause="the request has none, or they are no longer valid",
+        next_step="give them: Client(url, headers={'authorization': …}); a function instead of the"
+        " mapping is asked before each request and can renew them",
+        server_message=message,
+    )
+
+
 def unauthorized(call: Call, message: str) -> ClientError:
-    """The endpoint asks for a header that the request lacks."""
+    """The endpoint asks for a header that the request lacks, or does not allow this."""
     return _error(
         errors.UnauthorizedError,
         call,
@@ -257,7 +386,7 @@ _BY_CODE: Mapping[str, Callable[[Call, str], ClientError]] = {
     "NOT_FOUND": not_found,
     "PERMISSION_DENIED": unauthorized,
     "RESOURCE_EXHAUSTED": overloaded,
-    "UNAUTHENTICATED": unauthorized,
+    "UNAUTHENTICATED": unauthenticated,
     "UNAVAILABLE": not_ready,
     "UNIMPLEMENTED": unsupported,
 }
@@ -323,13 +452,11 @@ def _error(
     next_step: str | None = None,
     **objects: object,
 ) -> _Error:
-    return kind(
-        what,
-        cause=cause,
-        next_step=next_step,
-        endpoint=call.endpoint,
-        model=call.model,
-        version=call.version,
-        request_id=call.request_id,
-        **objects,
-    )
+    about = {
+        "endpoint": call.endpoint,
+        "model": call.model,
+        "version": call.version,
+        "request_id": call.request_id,
+        "attempts": call.attempts,
+    }
+    return kind(what, cause=cause, next_step=next_step, **{**objects, **about})

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
+
+from modelport.client.dtypes import DTYPES
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,7 @@ class ModelMetadata:
         decoupled: whether it answers a request with a stream of responses.
         max_batch_size: largest batch; 0 when the model does not batch, ``None`` when the
             server does not tell (the model configuration is an extension of the protocol).
+        stateful: whether its requests belong to sequences.
     """
 
     name: str
@@ -47,6 +51,7 @@ class ModelMetadata:
     outputs: tuple[TensorMetadata, ...]
     max_batch_size: int | None = None
     decoupled: bool = False
+    stateful: bool = False
 
     @property
     def batching(self) -> bool:
@@ -62,6 +67,24 @@ class ModelMetadata:
     def output_by_name(self) -> Mapping[str, TensorMetadata]:
         """The outputs by their names."""
         return {tensor.name: tensor for tensor in self.outputs}
+
+    @cached_property
+    def output_bytes(self) -> Mapping[str, int]:
+        """How large each output is, of a batching model for one row; 0 where that is open."""
+        return {tensor.name: _size_bytes(tensor, batching=self.batching) for tensor in self.outputs}
+
+    @cached_property
+    def largest_output_bytes(self) -> int:
+        """The largest of :attr:`output_bytes`."""
+        return max(self.output_bytes.values(), default=0)
+
+
+def _size_bytes(tensor: TensorMetadata, *, batching: bool) -> int:
+    shape = tensor.shape[1:] if batching else tensor.shape
+    dtype = DTYPES.get(tensor.datatype)
+    if dtype is None or dtype.kind == "O" or min(shape, default=1) < 1:
+        return 0
+    return math.prod(shape) * dtype.itemsize
 
 
 def read(metadata: Mapping[str, Any], config: Mapping[str, Any] | None) -> ModelMetadata:
@@ -86,6 +109,7 @@ def read(metadata: Mapping[str, Any], config: Mapping[str, Any] | None) -> Model
         outputs=_tensors(metadata["outputs"], frozenset()),
         max_batch_size=None if config is None else int(config["max_batch_size"]),
         decoupled=bool(policy and policy.get("decoupled")),
+        stateful="sequence_batching" in (config or {}),
     )
 
 

@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
-from modelport.client.exchange import Exchange
+from modelport.client.exchange import Exchange, StreamExchange
 from modelport.client.faults import Call
+from modelport.client.url import Endpoint
 
 Answer = TypeVar("Answer")
 Steps: TypeAlias = Generator[Any, Any, Answer]
@@ -53,8 +54,25 @@ class Race(NamedTuple):
     second: Callable[[], Steps[Any] | None]
 
 
-class Resolve(NamedTuple):
-    """Look up a host name: the answer is a list of IP addresses as text."""
+class Open(NamedTuple):
+    """Open a stream and wait for its first reply.
 
-    host: str
-    port: int
+    The answer is that reply, or ``None`` when there is none, and the iterator over the others.
+    """
+
+    transport: Any
+    call: Call
+    exchange: StreamExchange
+
+
+class Resolve(NamedTuple):
+    """Look up the host of an endpoint: the answer is its IP addresses as text, or the error."""
+
+    call: Call
+    endpoint: Endpoint
+
+
+class Close(NamedTuple):
+    """Close a transport that is not needed any more."""
+
+    transport: Any

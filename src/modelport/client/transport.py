@@ -1,4 +1,4 @@
-"""What a client needs of a transport, and the table of those there are.
+"""What a client needs of a transport, and the tables of those there are.
 
 Each is imported when the first endpoint of its scheme is opened: a program that
 speaks HTTP alone never loads grpc, and the other way round.
@@ -6,64 +6,86 @@ speaks HTTP alone never loads grpc, and the other way round.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator
 from importlib import import_module
 from typing import Any, Protocol, cast
 
-from modelport.client.exchange import IndexEntry, Reply, SequenceStep
+from modelport.client.exchange import Answer, Exchange, Reply, StreamExchange, Wire
 from modelport.client.faults import Call
-from modelport.client.tensors import Tensor
+from modelport.client.options import Options
 from modelport.client.url import Endpoint
 
 
 class Transport(Protocol):
-    """One protocol spoken with one endpoint, from any number of threads.
+    """One protocol spoken with one endpoint by blocking, from any number of threads.
 
     Every method raises errors of :mod:`modelport.errors` only, within the time of its call.
     """
 
-    def infer(
-        self,
-        call: Call,
-        tensors: Sequence[Tensor],
-        outputs: Sequence[str],
-        step: SequenceStep | None = None,
-    ) -> Reply:
-        """Run the model once; without ``outputs`` it answers with all of them."""
+    @property
+    def wire(self) -> Wire:
+        """What makes the requests that this transport sends."""
 
-    def stream(
-        self, call: Call, tensors: Sequence[Tensor], outputs: Sequence[str]
-    ) -> Iterator[Reply]:
-        """Send one request and give its responses as they come."""
+    def ask(self, call: Call, exchange: Exchange[Answer]) -> Answer:
+        """Send a request and read its answer."""
 
-    def metadata(self, call: Call) -> dict[str, Any]:
-        """Give the V2 model metadata document."""
+    def stream(self, call: Call, exchange: StreamExchange) -> Iterator[Reply]:
+        """Send a request and give its responses as they come; closing it early cancels it."""
 
-    def config(self, call: Call) -> dict[str, Any]:
-        """Give Triton's model configuration as the JSON document of its HTTP endpoint."""
+    def cancel(self, call: Call) -> None:
+        """End the running :meth:`ask` or :meth:`stream` of this very call, from another thread.
 
-    def ready(self, call: Call) -> bool:
-        """Whether the call's model, or without one the server, is ready."""
-
-    def index(self, call: Call) -> list[IndexEntry]:
-        """Give the repository index, which may be restricted."""
+        It raises :class:`~modelport.errors.CallCancelledError` then. Nothing happens when the
+        call does not run, or when it is not ``cancellable``.
+        """
 
     def close(self) -> None:
-        """Close every connection; calls after this fail."""
+        """Close every connection; calls that run end, and calls after this fail."""
 
 
-_MODULES = {
-    "http": ("modelport.client.http", "HttpTransport"),
-    "grpc": ("modelport.client.grpc", "GrpcTransport"),
-}
+class AsyncTransport(Protocol):
+    """One protocol spoken with one endpoint in one event loop.
+
+    A task that is cancelled cancels its request.
+    """
+
+    @property
+    def wire(self) -> Wire:
+        """What makes the requests that this transport sends."""
+
+    async def ask(self, call: Call, exchange: Exchange[Answer]) -> Answer:
+        """Send a request and read its answer."""
+
+    def stream(self, call: Call, exchange: StreamExchange) -> AsyncIterator[Reply]:
+        """Send a request and give its responses as they come; closing it early cancels it."""
+
+    async def close(self) -> None:
+        """Close every connection; calls that run end, and calls after this fail."""
 
 
-def connect(endpoint: Endpoint, headers: Mapping[str, str]) -> Transport:
+_PACKAGE = "modelport.client.transports"
+_BLOCKING = {"http": ("http", "HttpTransport"), "grpc": ("grpc", "GrpcTransport")}
+_ASYNC = {"http": ("aio_http", "AsyncHttpTransport"), "grpc": ("aio_grpc", "AsyncGrpcTransport")}
+
+
+def connect(endpoint: Endpoint, options: Options) -> Transport:
     """Make the transport that the endpoint's scheme asks for; nothing is sent yet.
 
-    Args:
-        endpoint: where the server is.
-        headers: sent with every request (as metadata over gRPC).
+    Raises:
+        ClientError: a header or a certificate is of no use.
     """
-    module, name = _MODULES[endpoint.protocol]
-    return cast("Transport", getattr(import_module(module), name)(endpoint, headers))
+    return cast("Transport", _find(_BLOCKING, endpoint)(endpoint, options))
+
+
+def connect_async(endpoint: Endpoint, options: Options) -> AsyncTransport:
+    """Make the asyncio transport of the endpoint's scheme, in the loop that will use it.
+
+    Raises:
+        ClientError: as for :func:`connect`.
+    """
+    return cast("AsyncTransport", _find(_ASYNC, endpoint)(endpoint, options))
+
+
+def _find(table: dict[str, tuple[str, str]], endpoint: Endpoint) -> Any:
+    module, name = table[endpoint.protocol]
+    return getattr(import_module(f"{_PACKAGE}.{module}"), name)

@@ -26,12 +26,15 @@ class Endpoint:
         host: name or address, without brackets.
         port: TCP port.
         base_path: what a proxy put in front of ``/v2`` (HTTP only), without a slash at the end.
+        address: an IP address to connect to instead of looking up ``host``, whose name stays
+            that of the Host header, the gRPC authority and the certificate.
     """
 
     scheme: str
     host: str
     port: int
     base_path: str = ""
+    address: str = ""
 
     @property
     def protocol(self) -> str:
@@ -46,14 +49,18 @@ class Endpoint:
     @property
     def authority(self) -> str:
         """``host:port``, with brackets round an IPv6 address."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{host}:{self.port}"
+        return f"{_bracketed(self.host)}:{self.port}"
+
+    @property
+    def target(self) -> str:
+        """``host:port`` to connect to: the address where there is one."""
+        return f"{_bracketed(self.address or self.host)}:{self.port}"
 
     @property
     def loopback(self) -> bool:
         """Whether the host is this machine, as far as its name tells."""
         try:
-            return ipaddress.ip_address(self.host).is_loopback
+            return ipaddress.ip_address(self.address or self.host).is_loopback
         except ValueError:
             return self.host == "localhost"
 
@@ -87,6 +94,10 @@ def parse(url: str) -> Endpoint:
 def default_url() -> str:
     """Give the URL in ``MODELPORT_URL``, else Triton's usual HTTP endpoint on this machine."""
     return os.environ.get(URL_VARIABLE) or DEFAULT_URL
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
 
 
 def _check(url: str, parts: SplitResult) -> None:

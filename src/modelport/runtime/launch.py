@@ -20,6 +20,7 @@ class Options:
     Attributes:
         complete_configs: auto-completion is off; it costs every model a second stub.
         drain_s: how long the server may wait for requests in flight at its end.
+        shared_memory: clients may let the server map their system shared memory.
     """
 
     repositories: Sequence[Path]
@@ -32,11 +33,13 @@ class Options:
     complete_configs: bool
     response_cache: bool
     drain_s: int
+    shared_memory: bool = False
 
 
 def command(toolchain: Toolchain, options: Options) -> list[str]:
     """Give program and arguments; the key of the control API is among them."""
-    restricted = f"{','.join(RESTRICTED)}:{KEY_HEADER}={options.key}"
+    closed = [api for api in RESTRICTED if api != "shared-memory" or not options.shared_memory]
+    restricted = f"{','.join(closed)}:{KEY_HEADER}={options.key}"
     arguments = [
         str(toolchain.binary),
         *(f"--model-repository={path}" for path in options.repositories),

@@ -86,6 +86,7 @@ class Server:
         toolchain: Toolchain | None = None,
         listed: bool = True,
         response_cache: bool | None = None,
+        shared_memory: bool = False,
         trusted: Sequence[Path] = (),
         here: Place | None = None,
     ) -> Server:
@@ -107,6 +108,8 @@ class Server:
             response_cache: None makes one if a model of the start asks for it. It cannot be
                 made later, and costs memory only as it fills; models that ask for it serve
                 without it too.
+            shared_memory: let every client of this machine have its system shared memory mapped.
+                Who may send requests can then read what this user has in ``/dev/shm``.
             trusted: public keys; nothing is loaded that none of them signed, whatever the
                 repository demands. Empty for what its ``[trust]`` says.
             here: the GPU and TensorRT that plans must fit; None for those of this machine.
@@ -143,6 +146,7 @@ class Server:
             log_path=logs.usable(log_path) if log_path else logs.new_path(),
             toolchain=toolchain,
             response_cache=response_cache,
+            shared_memory=shared_memory,
         )
         if chosen.refused:
             raise load_error(list(chosen.refused.values()), order.log_path)

@@ -31,6 +31,7 @@ class Order:
     Attributes:
         wanted_ports: flag to port, 0 for a free one.
         response_cache: make one; None if a model of the plan asks for it.
+        shared_memory: clients may let the server map their system shared memory.
     """
 
     repositories: Sequence[Path]
@@ -40,6 +41,7 @@ class Order:
     log_path: Path
     toolchain: Toolchain
     response_cache: bool | None = None
+    shared_memory: bool = False
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,7 @@ def _start_on(order: Order, chosen: dict[str, int]) -> Started:
         complete_configs=order.plan.complete,
         response_cache=_wants_cache(order),
         drain_s=DRAIN_S,
+        shared_memory=order.shared_memory,
     )
     server = ServerProcess(
         Launch(

@@ -51,6 +51,12 @@ def control_client(server: Server, url: str, scheme: str) -> Iterator[Client]:
         yield opened
 
 
+@pytest.fixture
+def control_header(server: Server, scheme: str) -> dict[str, str]:
+    """What opens the restricted APIs."""
+    return control_headers(server, scheme)
+
+
 def control_headers(server: Server, scheme: str) -> dict[str, str]:
     """Spell the control header as the transport wants it."""
     prefix = "triton-grpc-protocol-" if scheme == "grpc" else ""

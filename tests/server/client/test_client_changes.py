@@ -86,7 +86,7 @@ def test_the_server_is_killed_during_a_call_and_comes_back(repository: Path, sta
     killer = threading.Timer(0.7, os.kill, (server.pid, signal.SIGKILL))
     killer.start()
     with pytest.raises(ConnectionLostError, match="may have been executed") as caught:
-        client.infer("sleepy", {"seconds": 20})
+        client.infer("sleepy", {"seconds": 20}, idempotent=False)
     killer.join()
     assert caught.value.objects["model"] == "sleepy"
     # Until the kernel has cleared the dead process away, a connection may still be accepted.

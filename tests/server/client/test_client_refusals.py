@@ -10,6 +10,7 @@ import pytest
 
 from modelport.client import Client
 from modelport.client.faults import Call
+from modelport.client.options import Options
 from modelport.client.transport import connect
 from modelport.client.url import parse
 from modelport.errors import (
@@ -95,10 +96,10 @@ def test_a_decoupled_model(client: Client) -> None:
 
 
 def test_a_restricted_api(url: str) -> None:
-    transport = connect(parse(url), {})
+    transport = connect(parse(url), Options())
     call = Call(url, timeout_s=10, expires_s=time.monotonic() + 10)
     with pytest.raises(UnauthorizedError, match="restricted"):
-        transport.index(call)
+        transport.ask(call, transport.wire.index(call))
     transport.close()
 
 
@@ -119,7 +120,7 @@ def test_nothing_is_sent_when_the_input_is_wrong(client: Client, server) -> None
     for inputs in (
         {"text": 1},
         {"text": np.zeros((2, 2), object)},
-        {"text": ["a"] * 9},
+        {"text": []},
         {"txet": "a"},
         {},
     ):

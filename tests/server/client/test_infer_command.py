@@ -103,8 +103,8 @@ def test_no_server(tmp_path: Path) -> None:
     assert "modelport serve" in done.stderr.decode()
 
 
-def test_a_stream_is_shown_as_it_comes(server: Server) -> None:
-    done = infer(server.endpoints.grpc, "stream", "-i", "count=[3]")
+def test_a_stream_is_shown_as_it_comes(url: str) -> None:
+    done = infer(url, "stream", "-i", "count=[3]")
     assert done.returncode == 0, done.stderr
     lines = [line.split() for line in done.stdout.decode().splitlines()]
     assert lines == [["1", "number", "0"], ["2", "number", "1"], ["3", "number", "2"]]
@@ -114,10 +114,3 @@ def test_a_stream_as_json_lines(server: Server) -> None:
     done = infer(server.endpoints.grpc, "stream", "-i", "count=[2]", "--json")
     responses = [json.loads(line) for line in done.stdout.splitlines()]
     assert [r["outputs"]["number"]["data"] for r in responses] == [[0], [1]]
-
-
-def test_a_stream_over_http_says_what_to_do(server: Server) -> None:
-    done = infer(server.endpoints.http, "stream", "-i", "count=[2]")
-    assert done.returncode == 48
-    assert b"needs gRPC" in done.stderr
-    assert b"grpc://" in done.stderr

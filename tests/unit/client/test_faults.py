@@ -21,6 +21,7 @@ from modelport.errors import (
     ResolveError,
     ServerFaultError,
     ServerRefusedError,
+    UnauthenticatedError,
     UnauthorizedError,
 )
 
@@ -111,7 +112,7 @@ def test_http_peer_that_drips_is_held_to_the_deadline(peer) -> None:
         (b"200 OK\r\nContent-Length: 2\r\n\r\n[]", ProtocolError),  # not metadata
         (b"404 Not Found\r\nContent-Length: 4\r\n\r\nnope", ProtocolError),  # a web server
         (b"302 Found\r\nLocation: /login\r\nContent-Length: 0\r\n\r\n", ProtocolError),
-        (b"401 Unauthorized\r\nContent-Length: 0\r\n\r\n", UnauthorizedError),
+        (b"401 Unauthorized\r\nContent-Length: 0\r\n\r\n", UnauthenticatedError),
         (b"403 Forbidden\r\nContent-Length: 0\r\n\r\n", UnauthorizedError),
         (b"429 Too Many Requests\r\nContent-Length: 0\r\n\r\n", OverloadedError),
         (b"502 Bad Gateway\r\nContent-Length: 4\r\n\r\noops", NotReadyError),
@@ -140,7 +141,7 @@ CALL = Call("grpc://h:1", timeout_s=1.0, expires_s=0.0, model="m", version="2", 
         ("UNAVAILABLE", "Request timeout expired", DeadlineExceededError),
         ("DEADLINE_EXCEEDED", "", DeadlineExceededError),
         ("UNAVAILABLE", "This protocol is restricted, expecting header 'k'", UnauthorizedError),
-        ("UNAUTHENTICATED", "", UnauthorizedError),
+        ("UNAUTHENTICATED", "", UnauthenticatedError),
         ("UNIMPLEMENTED", "unknown service", ProtocolError),
         ("UNIMPLEMENTED", "doesn't support models with decoupled transaction policy", ClientError),
         ("INTERNAL", "the model tripped", ServerFaultError),

@@ -10,17 +10,25 @@ import time
 import pytest
 
 from modelport.client import Client
-from modelport.client.connection import ConnectionPool, Response
+from modelport.client.exchange import Exchange
 from modelport.client.faults import Call
+from modelport.client.options import Options
+from modelport.client.transports.http import HttpTransport
 from modelport.client.url import parse
+from modelport.client.wire.http1 import HttpRequest, Response
 from modelport.errors import ClientError
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 
 
-def get(pool: ConnectionPool, body: bytes = b"") -> Response:
+def connect(url: str, **options: object) -> HttpTransport:
+    return HttpTransport(parse(url), Options(**options))  # type: ignore[arg-type]
+
+
+def get(transport: HttpTransport, body: bytes = b"") -> Response:
     call = Call("http://test", timeout_s=10.0, expires_s=time.monotonic() + 10)
-    return pool.request(call, "POST" if body else "GET", "/v2", body)
+    request = HttpRequest("POST" if body else "GET", "/v2", parts=(body,), size=len(body))
+    return transport.ask(call, Exchange(request, lambda _, response: response))
 
 
 class Recorder:
@@ -54,23 +62,23 @@ class Recorder:
     ],
 )
 def test_bodies_of_every_framing(answer: bytes, peer) -> None:
-    pool = ConnectionPool(parse(f"127.0.0.1:{peer(Recorder(answer, close=True))}"), {})
-    response = get(pool)
-    assert (response.status_code, bytes(response.body)) == (200, b"{}")
+    transport = connect(f"127.0.0.1:{peer(Recorder(answer, close=True))}")
+    response = get(transport)
+    assert (response.status, bytes(response.body)) == (200, b"{}")
 
 
 def test_a_connection_is_kept_and_used_again(peer) -> None:
     server = Recorder(OK, OK, OK)
-    pool = ConnectionPool(parse(f"127.0.0.1:{peer(server)}"), {})
-    assert [bytes(get(pool).body) for _ in range(3)] == [b"{}"] * 3
+    transport = connect(f"127.0.0.1:{peer(server)}")
+    assert [bytes(get(transport).body) for _ in range(3)] == [b"{}"] * 3
     assert server.connections == 1
 
 
 def test_a_connection_that_the_server_closed_is_not_used_again(peer) -> None:
     server = Recorder(OK, OK, OK, close=True)
-    pool = ConnectionPool(parse(f"127.0.0.1:{peer(server)}"), {})
+    transport = connect(f"127.0.0.1:{peer(server)}")
     for _ in range(3):
-        assert get(pool).status_code == 200
+        assert get(transport).status == 200
         time.sleep(0.05)  # let the FIN arrive
     assert server.connections == 3
 
@@ -78,7 +86,7 @@ def test_a_connection_that_the_server_closed_is_not_used_again(peer) -> None:
 def test_headers_host_and_base_path_are_sent(peer) -> None:
     server = Recorder(OK)
     port = peer(server)
-    get(ConnectionPool(parse(f"http://127.0.0.1:{port}/base/"), {"Authorization": "Bearer t"}))
+    get(connect(f"http://127.0.0.1:{port}/base/", headers={"Authorization": "Bearer t"}))
     request = server.requests[0].decode()
     assert request.startswith("GET /base/v2 HTTP/1.1\r\n")
     assert f"Host: 127.0.0.1:{port}\r\n" in request
@@ -94,7 +102,7 @@ def test_a_large_body_arrives_whole(peer) -> None:
             received.extend(connection.recv(1 << 20))
         connection.sendall(OK)
 
-    assert get(ConnectionPool(parse(f"127.0.0.1:{peer(swallow)}"), {}), body).status_code == 200
+    assert get(connect(f"127.0.0.1:{peer(swallow)}"), body).status == 200
     assert received.partition(b"\r\n\r\n")[2] == body
 
 
@@ -106,11 +114,11 @@ def test_headers_cannot_smuggle(headers: dict[str, str]) -> None:
 
 def test_a_child_process_does_not_use_its_parents_connections(peer) -> None:
     server = Recorder(OK, OK)
-    pool = ConnectionPool(parse(f"127.0.0.1:{peer(server)}"), {})
-    get(pool)
-    assert len(pool._idle) == 1
-    pool._pid += 1  # as after a fork
-    get(pool)
+    transport = connect(f"127.0.0.1:{peer(server)}")
+    get(transport)
+    assert len(transport._pool._idle) == 1
+    transport._pool._pid += 1  # as after a fork
+    get(transport)
     assert server.connections == 2
 
 
@@ -137,13 +145,13 @@ def test_many_threads_never_share_a_connection_at_a_time(peer) -> None:
             body = request.partition(b"\r\n\r\n")[2]
             connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
 
-    pool = ConnectionPool(parse(f"127.0.0.1:{peer(echo)}"), {})
+    transport = connect(f"127.0.0.1:{peer(echo)}")
     wrong: list[bytes] = []
 
     def work(number: int) -> None:
         for turn in range(50):
             body = b"%d-%d" % (number, turn)
-            if bytes(get(pool, body).body) != body:
+            if bytes(get(transport, body).body) != body:
                 wrong.append(body)
 
     threads = [threading.Thread(target=work, args=(n,)) for n in range(16)]
@@ -152,4 +160,4 @@ def test_many_threads_never_share_a_connection_at_a_time(peer) -> None:
     for thread in threads:
         thread.join()
     assert wrong == []
-    assert 1 <= len(pool._idle) <= 16
+    assert 1 <= len(transport._pool._idle) <= 16

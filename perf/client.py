@@ -1,0 +1,507 @@
+"""What Modelport's client costs beside tritonclient: CPU time a call, throughput, memory, import.
+
+    python perf/client.py            tables
+    python perf/client.py --json     one line
+
+A small identity model is served on the real server. Both clients ask it in turns over the same
+transport, blocking and with asyncio, and every answer is compared with what was sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import click
+import numpy as np
+import tritonclient.grpc
+import tritonclient.grpc.aio
+import tritonclient.http
+import tritonclient.http.aio
+from overhead import machine
+from rich.console import Console
+from rich.table import Table
+
+from modelport.client import AsyncClient, Client, ModelportError
+from modelport.errors import ParityError
+from modelport.runtime.server import Endpoints, Server
+
+MODEL = "identity"
+CROWD = 32
+ELEMENTS, LARGE_BYTES = 64, 16 * 2**20
+
+CONFIG = """
+backend: "python"
+max_batch_size: 0
+input { name: "x" data_type: TYPE_FP32 dims: [ -1 ] }
+output { name: "y" data_type: TYPE_FP32 dims: [ -1 ] }
+instance_group { count: 1 kind: KIND_CPU }
+"""
+CODE = """
+import triton_python_backend_utils as pb_utils
+
+
+class TritonPythonModel:
+    def execute(self, requests):
+        arrays = [pb_utils.get_input_tensor_by_name(r, "x").as_numpy() for r in requests]
+        return [pb_utils.InferenceResponse([pb_utils.Tensor("y", a)]) for a in arrays]
+"""
+
+Array = Any  # float32[n]
+Call = Callable[[Array], Array]
+AsyncCall = Callable[[Array], Awaitable[Array]]
+
+BLOCKING: dict[str, ModuleType] = {"gRPC": tritonclient.grpc, "HTTP": tritonclient.http}
+ASYNC: dict[str, ModuleType] = {"gRPC": tritonclient.grpc.aio, "HTTP": tritonclient.http.aio}
+
+
+@dataclass
+class Way:
+    """One client over one transport, and what was measured of it, a number for each round.
+
+    Attributes:
+        transport: gRPC or HTTP.
+        client: tritonclient or modelport.
+        connect: makes what a caller uses: a function, and what closes it.
+    """
+
+    transport: str
+    client: str
+    connect: Callable[[], tuple[Any, Any]]
+    cpu_us: list[float] = field(default_factory=list)
+    p50_us: list[float] = field(default_factory=list)
+    per_second: list[float] = field(default_factory=list)
+    crowd_cpu_us: list[float] = field(default_factory=list)
+
+
+def check(sent: Array, answered: Array) -> None:
+    """Compare an answer with what was sent."""
+    if not np.array_equal(sent, answered):
+        raise ParityError("the identity model answered something else than it was sent")
+
+
+def arrays(count: int) -> list[Array]:
+    """Give different inputs."""
+    return [np.full(ELEMENTS, index, np.float32) for index in range(count)]
+
+
+# --- the clients ----------------------------------------------------------------
+
+
+def given(module: ModuleType, array: Array) -> Any:
+    """Make tritonclient's input of an array."""
+    tensor = module.InferInput("x", list(array.shape), "FP32")
+    tensor.set_data_from_numpy(array)
+    return tensor
+
+
+def raw(module: ModuleType, url: str, **options: Any) -> tuple[Call, Any]:
+    """Connect tritonclient and give the shortest call that gives an array."""
+    client = module.InferenceServerClient(url.partition("://")[2], **options)
+
+    def call(array: Array) -> Array:
+        return client.infer(MODEL, [given(module, array)]).as_numpy("y")
+
+    return call, client
+
+
+def ours(url: str) -> tuple[Call, Any]:
+    """Connect Modelport's client."""
+    client = Client(url)
+    return lambda array: client.infer(MODEL, {"x": array})["y"], client
+
+
+def raw_async(module: ModuleType, url: str, **options: Any) -> tuple[AsyncCall, Any]:
+    """Connect tritonclient for asyncio."""
+    client = module.InferenceServerClient(url.partition("://")[2], **options)
+
+    async def call(array: Array) -> Array:
+        return (await client.infer(MODEL, [given(module, array)])).as_numpy("y")
+
+    return call, client
+
+
+def ours_async(url: str) -> tuple[AsyncCall, Any]:
+    """Connect Modelport's client for asyncio."""
+    client = AsyncClient(url)
+
+    async def call(array: Array) -> Array:
+        return (await client.infer(MODEL, {"x": array}))["y"]
+
+    return call, client
+
+
+def blocking_ways(endpoints: Endpoints) -> list[Way]:
+    """List the blocking clients, each transport's side by side."""
+    ways = []
+    for transport, module in BLOCKING.items():
+        url = getattr(endpoints, transport.lower())
+        ways += [
+            Way(transport, "tritonclient", lambda m=module, u=url: raw(m, u)),
+            Way(transport, "modelport", lambda u=url: ours(u)),
+        ]
+    return ways
+
+
+def async_ways(endpoints: Endpoints) -> list[Way]:
+    """List the clients for asyncio."""
+    ways = []
+    for transport, module in ASYNC.items():
+        url = getattr(endpoints, transport.lower())
+        # tritonclient's HTTP client opens as many connections as it is told.
+        options = {"conn_limit": CROWD} if transport == "HTTP" else {}
+        ways += [
+            Way(transport, "tritonclient", lambda m=module, u=url, o=options: raw_async(m, u, **o)),
+            Way(transport, "modelport", lambda u=url: ours_async(u)),
+        ]
+    return ways
+
+
+# --- measuring ------------------------------------------------------------------
+
+
+def one_caller(way: Way, calls: int) -> None:
+    """Ask one after the other from one thread."""
+    call, client = way.connect()
+    inputs = arrays(calls)
+    for array in inputs[:20]:
+        check(array, call(array))
+    gc.collect()
+    times, answers = [], []
+    before = time.process_time()
+    for array in inputs:
+        begin = time.perf_counter()
+        answers.append(call(array))
+        times.append(time.perf_counter() - begin)
+    way.cpu_us.append((time.process_time() - before) / calls * 1e6)
+    way.p50_us.append(statistics.median(times) * 1e6)
+    client.close()
+    for array, answer in zip(inputs, answers, strict=True):
+        check(array, answer)
+
+
+def many_threads(way: Way, calls: int) -> None:
+    """Ask from 32 threads; they share a client where that is possible."""
+    shared = way.connect() if (way.transport, way.client) != ("HTTP", "tritonclient") else None
+    clients = []
+
+    def caller(inputs: list[Array]) -> list[Array]:
+        # tritonclient's HTTP client belongs to the thread that made it (gevent).
+        call, client = shared or way.connect()
+        clients.append(client)
+        return [call(array) for array in inputs]
+
+    parts = [arrays(calls // CROWD) for _ in range(CROWD)]
+    with ThreadPoolExecutor(CROWD) as pool:
+        list(pool.map(caller, [part[:2] for part in parts]))
+        before, begin = time.process_time(), time.perf_counter()
+        answers = list(pool.map(caller, parts))
+        _note_crowd(way, calls, time.process_time() - before, time.perf_counter() - begin)
+    if shared:
+        shared[1].close()
+    for part, answered in zip(parts, answers, strict=True):
+        for array, answer in zip(part, answered, strict=True):
+            check(array, answer)
+
+
+async def one_task(way: Way, calls: int) -> None:
+    """Ask one after the other from one task."""
+    call, client = way.connect()
+    inputs = arrays(calls)
+    for array in inputs[:20]:
+        check(array, await call(array))
+    gc.collect()
+    times, answers = [], []
+    before = time.process_time()
+    for array in inputs:
+        begin = time.perf_counter()
+        answers.append(await call(array))
+        times.append(time.perf_counter() - begin)
+    way.cpu_us.append((time.process_time() - before) / calls * 1e6)
+    way.p50_us.append(statistics.median(times) * 1e6)
+    await client.close()
+    for array, answer in zip(inputs, answers, strict=True):
+        check(array, answer)
+
+
+async def many_tasks(way: Way, calls: int) -> None:
+    """Ask from 32 tasks."""
+    call, client = way.connect()
+
+    async def caller(inputs: list[Array]) -> list[Array]:
+        return [await call(array) for array in inputs]
+
+    parts = [arrays(calls // CROWD) for _ in range(CROWD)]
+    await asyncio.gather(*(caller(part[:2]) for part in parts))
+    before, begin = time.process_time(), time.perf_counter()
+    answers = await asyncio.gather(*(caller(part) for part in parts))
+    _note_crowd(way, calls, time.process_time() - before, time.perf_counter() - begin)
+    await client.close()
+    for part, answered in zip(parts, answers, strict=True):
+        for array, answer in zip(part, answered, strict=True):
+            check(array, answer)
+
+
+def _note_crowd(way: Way, calls: int, cpu_s: float, took_s: float) -> None:
+    way.per_second.append(calls / took_s)
+    way.crowd_cpu_us.append(cpu_s / calls * 1e6)
+
+
+def measure(endpoints: Endpoints, *, rounds: int, calls: int) -> dict[str, list[dict[str, Any]]]:
+    """Let all ways take turns, several rounds."""
+    threads, tasks = blocking_ways(endpoints), async_ways(endpoints)
+    for turn in range(rounds + 1):
+        for way in threads:
+            one_caller(way, calls)
+            many_threads(way, calls)
+        for way in tasks:
+            asyncio.run(one_task(way, calls))
+            asyncio.run(many_tasks(way, calls))
+        if turn == 0:  # connections, caches and clocks came to speed
+            for way in (*threads, *tasks):
+                way.cpu_us, way.p50_us, way.per_second, way.crowd_cpu_us = [], [], [], []
+    return {"blocking": rows(threads), "asyncio": rows(tasks)}
+
+
+def rows(ways: Iterable[Way]) -> list[dict[str, Any]]:
+    """Give medians, and ratios as the median of the rounds' own ratios."""
+    found = []
+    base: Way | None = None
+    for way in ways:
+        base = way if way.client == "tritonclient" else base
+        assert base is not None
+        row: dict[str, Any] = {
+            "transport": way.transport,
+            "client": way.client,
+            "cpu_us": round(statistics.median(way.cpu_us), 1),
+            "p50_us": round(statistics.median(way.p50_us), 1),
+            "per_second": round(statistics.median(way.per_second)),
+            "crowd_cpu_us": round(statistics.median(way.crowd_cpu_us), 1),
+        }
+        if way is not base:
+            row["cpu_ratio"] = _ratio(way.cpu_us, base.cpu_us)
+            row["cpu_more_us"] = round(
+                statistics.median(
+                    one - other for one, other in zip(way.cpu_us, base.cpu_us, strict=True)
+                ),
+                1,
+            )
+            row["throughput_ratio"] = _ratio(way.per_second, base.per_second)
+            row["crowd_cpu_ratio"] = _ratio(way.crowd_cpu_us, base.crowd_cpu_us)
+        found.append(row)
+    return found
+
+
+def _ratio(values: list[float], base: list[float]) -> float:
+    return round(statistics.median(a / b for a, b in zip(values, base, strict=True)), 3)
+
+
+# --- memory and import: each in a process of its own ------------------------------
+
+LARGE = """
+import json, resource, sys, time, asyncio
+import numpy as np
+sys.path.insert(0, {folder!r})
+import client as perf_client
+array = np.arange({elements}, dtype=np.float32)
+way = next(w for w in perf_client.{ways}(perf_client.Addresses({grpc!r}, {http!r}))
+           if (w.transport, w.client) == ({transport!r}, {client!r}))
+def peak():
+    open("/proc/self/clear_refs", "w").write("5")
+    return lambda: int(open("/proc/self/status").read().split("VmHWM:")[1].split()[0])
+def resident():
+    return int(open("/proc/self/status").read().split("VmRSS:")[1].split()[0])
+async def main():
+    call, opened = way.connect()
+    async def ask(x):
+        answer = call(x)
+        return await answer if asyncio.iscoroutine(answer) else answer
+    perf_client.check(array, await ask(array))
+    best = None
+    for _ in range({times}):
+        before_kib, end = resident(), peak()
+        cpu = time.process_time()
+        answer = await ask(array)
+        cpu = time.process_time() - cpu
+        kib = end() - before_kib
+        perf_client.check(array, answer)
+        del answer
+        best = (cpu, kib) if best is None else (min(best[0], cpu), min(best[1], kib))
+    print(json.dumps({{"cpu_ms": best[0] * 1e3, "peak": best[1] * 1024 / array.nbytes}}))
+asyncio.run(main())
+"""
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """Where the server is, for a process that did not start it."""
+
+    grpc: str
+    http: str
+
+
+def large(endpoints: Endpoints, *, times: int = 5) -> list[dict[str, Any]]:
+    """Send and receive a tensor of 16 MiB, each way in a process of its own.
+
+    ``peak`` is how much more memory the process held at once during the call than before it, in
+    multiples of the tensor; the answer itself is 1 of them.
+    """
+    found = []
+    for ways in ("blocking_ways", "async_ways"):
+        for way in globals()[ways](endpoints):
+            script = LARGE.format(
+                folder=str(Path(__file__).parent),
+                elements=LARGE_BYTES // 4,
+                ways=ways,
+                grpc=endpoints.grpc,
+                http=endpoints.http,
+                transport=way.transport,
+                client=way.client,
+                times=times,
+            )
+            figures = json.loads(_python(script))
+            found.append(
+                {
+                    "kind": "blocking" if ways == "blocking_ways" else "asyncio",
+                    "transport": way.transport,
+                    "client": way.client,
+                    "cpu_ms": round(figures["cpu_ms"], 1),
+                    "peak_tensors": round(figures["peak"], 2),
+                }
+            )
+    return found
+
+
+IMPORTS = {
+    "modelport.client": "import modelport.client",
+    "modelport.client, Client over gRPC": (
+        "from modelport.client import Client; Client('grpc://127.0.0.1:1')"
+    ),
+    "modelport.client, Client over HTTP": (
+        "from modelport.client import Client; Client('http://127.0.0.1:1')"
+    ),
+    "tritonclient.grpc": "import tritonclient.grpc",
+    "tritonclient.grpc, client": (
+        "import tritonclient.grpc as c; c.InferenceServerClient('127.0.0.1:1')"
+    ),
+    "tritonclient.http, client": (
+        "import tritonclient.http as c; c.InferenceServerClient('127.0.0.1:1')"
+    ),
+}
+
+
+def imports(*, rounds: int) -> list[dict[str, Any]]:
+    """Measure imports in new processes, in turns, beside one that imports numpy alone."""
+    codes = {"numpy": "import numpy", **{k: f"import numpy; {v}" for k, v in IMPORTS.items()}}
+    seconds: dict[str, list[float]] = {name: [] for name in codes}
+    memory: dict[str, list[float]] = {name: [] for name in codes}
+    tail = (
+        "; import resource; u = resource.getrusage(resource.RUSAGE_SELF);"
+        " print(u.ru_utime + u.ru_stime, u.ru_maxrss / 1024)"
+    )
+    for _ in range(rounds):
+        for name, code in codes.items():
+            cpu_s, mib = map(float, _python(code + tail).split())
+            seconds[name].append(cpu_s)
+            memory[name].append(mib)
+    base_s, base_mib = (statistics.median(of["numpy"]) for of in (seconds, memory))
+    return [
+        {
+            "import": name,
+            "cpu_ms": round((statistics.median(seconds[name]) - base_s) * 1e3),
+            "memory_mib": round(statistics.median(memory[name]) - base_mib, 1),
+        }
+        for name in IMPORTS
+    ]
+
+
+def _python(code: str) -> str:
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise ModelportError(f"a measuring process failed: {done.stderr.strip()[-2000:]}")
+    return done.stdout.strip().splitlines()[-1]
+
+
+# --- showing --------------------------------------------------------------------
+
+
+def show(result: dict[str, Any]) -> None:
+    """Print the tables."""
+    console = Console(width=None if sys.stdout.isatty() else 150, highlight=False)
+    titles = {
+        "transport": "",
+        "client": "",
+        "cpu_us": "CPU a call, µs",
+        "cpu_ratio": "×",
+        "cpu_more_us": "more, µs",
+        "p50_us": "p50, µs",
+        "per_second": f"answers/s at {CROWD}",
+        "throughput_ratio": "×",
+        "crowd_cpu_us": f"CPU at {CROWD}, µs",
+        "crowd_cpu_ratio": "×",
+    }
+    for kind in ("blocking", "asyncio"):
+        console.print(_table(f"{kind}, 256 bytes", titles, result[kind]))
+    columns = {
+        "kind": "",
+        "transport": "",
+        "client": "",
+        "cpu_ms": "CPU a call, ms",
+        "peak_tensors": "memory at peak, tensors",
+    }
+    console.print(_table("a tensor of 16 MiB there and back", columns, result["large"]))
+    columns = {"import": "", "cpu_ms": "CPU, ms", "memory_mib": "memory, MiB"}
+    console.print(_table("import, beyond numpy", columns, result["imports"]))
+    console.print(", ".join(f"{name} {value}" for name, value in result["machine"].items()))
+
+
+def _table(title: str, columns: dict[str, str], rows: list[dict[str, Any]]) -> Table:
+    table = Table(title=title, title_justify="left")
+    for heading in columns.values():
+        table.add_column(heading, justify="right" if heading else "left")
+    for row in rows:
+        table.add_row(*("" if row.get(key) is None else str(row.get(key)) for key in columns))
+    return table
+
+
+@click.command(help=__doc__.split("\n")[0])
+@click.option("--rounds", type=click.IntRange(3, 50), default=7, show_default=True)
+@click.option("--calls", type=click.IntRange(64, 10_000), default=960, show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print one line of JSON.")
+def main(rounds: int, calls: int, as_json: bool) -> None:
+    """Measure and show."""
+    about = machine()
+    with tempfile.TemporaryDirectory() as folder:
+        version = Path(folder) / MODEL / "1"
+        version.mkdir(parents=True)
+        (version / "model.py").write_text(CODE)
+        (version.parent / "config.pbtxt").write_text(CONFIG)
+        try:
+            with Server.start(Path(folder)) as server:
+                figures = measure(server.endpoints, rounds=rounds, calls=calls)
+                big = large(server.endpoints)
+            loaded = imports(rounds=rounds)
+        except ModelportError as error:
+            click.echo(f"error: {error}", err=True)
+            sys.exit(error.exit_code)
+    result = {"machine": about, "rounds": rounds, **figures, "large": big, "imports": loaded}
+    if as_json:
+        click.echo(json.dumps(result, ensure_ascii=False))
+    else:
+        show(result)
+
+
+if __name__ == "__main__":
+    main()
