@@ -11,6 +11,7 @@ The way of a model, and the module that owns each step::
     modelport.rollout     which versions serve: promote, roll back, the log of both
     modelport.serving     what runs inside the server: shared preprocessing, the ONNX backend
     modelport.client      calls over HTTP and gRPC (numpy and tritonclient only)
+    modelport.codegen     typed clients and documents, generated from a repository
     modelport.cli         the ``modelport`` command
     modelport.errors      every exception, with its exit code
 

@@ -28,6 +28,9 @@ the ``modelport`` command ends with::
     │   ├── PortInUseError           32   choose another port
     │   ├── ServerStartError         33   tritonserver ended or never became ready
     │   └── LoadError                34   one or more models did not load
+    ├── InterfaceError               60
+    │   ├── StaleFilesError          61   generate them anew and commit them
+    │   └── BreakingChangeError      62   clients of the old version fail on the new one
     └── ClientError                  40
         ├── InvalidInputError        41   mend the tensors
         ├── ServerUnreachableError   42
@@ -36,6 +39,7 @@ the ``modelport`` command ends with::
         │   └── TLSError             42   mend certificates, or the trust in them
         ├── ModelNotFoundError       43   no such model or version
         ├── NotReadyError            44   server or model still starts
+        ├── InterfaceMismatchError   53   the model is not the one that a wrapper was made for
         ├── OverloadedError          45   queue full: try again later
         ├── DeadlineExceededError    46   took longer than the caller allowed
         ├── ServerFaultError         47   the model failed on a valid request
@@ -236,6 +240,24 @@ class LoadError(RuntimeFault):
     exit_code = 34
 
 
+class InterfaceError(ModelportError):
+    """What callers rely on cannot be told, or nothing can be generated from it."""
+
+    exit_code = 60
+
+
+class StaleFilesError(InterfaceError):
+    """Generated files differ from what would be generated now."""
+
+    exit_code = 61
+
+
+class BreakingChangeError(InterfaceError):
+    """A change of an interface breaks those who call the model as it was."""
+
+    exit_code = 62
+
+
 class ClientError(ModelportError):
     """A call to a server failed.
 
@@ -280,6 +302,12 @@ class NotReadyError(ClientError):
     """The server or the model is known but not ready."""
 
     exit_code = 44
+
+
+class InterfaceMismatchError(ClientError):
+    """The model that serves has other tensors than those that a wrapper was generated for."""
+
+    exit_code = 53
 
 
 class OverloadedError(ClientError):

@@ -26,6 +26,7 @@ DOCUMENTS = [
     "docs/clients.md",
     "docs/testing-your-code.md",
     "docs/doctor.md",
+    "docs/codegen.md",
     "docs/trust.md",
     "docs/stores.md",
     "docs/ci.md",

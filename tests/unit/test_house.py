@@ -27,13 +27,14 @@ LAYERS: Mapping[str, set[str]] = {
     "serving": {"errors"},
     "repository": {"spec", "errors"},
     "client": {"errors"},
+    "codegen": {"client", "repository", "spec", "errors"},
     "verify": {"client", "repository", "spec", "errors"},
     "runtime": {"verify", "client", "repository", "serving", "spec", "errors"},
     "rollout": {"runtime", "verify", "client", "repository", "spec", "errors"},
     "build": {"runtime", "verify", "client", "repository", "serving", "spec", "errors"},
     "families": {"build", "serving", "spec", "errors"},
-    "cli": {"rollout", "build", "runtime", "verify", "client", "repository", "serving", "spec"}
-    | {"errors"},
+    "cli": {"rollout", "build", "runtime", "verify", "codegen", "client", "repository", "serving"}
+    | {"spec", "errors"},
 }
 
 # What these may import beside the standard library and Modelport itself.

@@ -29,6 +29,7 @@ from modelport.repository.manifest import (
     Metrics,
     ParityEntry,
     Proof,
+    TensorsEntry,
     ToleranceEntry,
 )
 from modelport.repository.publish import Move
@@ -98,11 +99,13 @@ class Candidate:
         """Digest of all that the answers depend on; equal keys need no second version.
 
         What a Python model answers depends on the library too, and an ensemble's answer
-        on its parts: their cases tell.
+        on its parts: their cases tell. What tensors mean counts too, for clients rely on it.
         """
         code = self.files.get(CODE)
+        meaning = TensorsEntry.of(self.model).told()
         return digests.of_value(
             {
+                **({"meaning": meaning} if meaning else {}),
                 "config": repr(self.config),
                 "files": {name: digests.of_file(path) for name, path in self.files.items()},
                 "labels": {name: _text(content) for name, content in self.beside.items()},
@@ -232,6 +235,7 @@ class Candidate:
             public=self.public,
             doc=self.model.doc,
             limits=list(self.model.limits),
+            tensors=TensorsEntry.of(self.model),
             runs=sorted(self.model.runs),
             parts=dict(sorted(parts.items())),
             created=datetime.now(timezone.utc).replace(microsecond=0),

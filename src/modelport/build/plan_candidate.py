@@ -75,6 +75,7 @@ class PlanCandidate(Candidate):
                 "kind": "plan",
                 "doc": source.doc,
                 "limits": source.limits,
+                "tensors": source.tensors,
                 "builder": source.builder,
                 "git_commit": source.git_commit,
                 "metrics": self.graph.metrics,

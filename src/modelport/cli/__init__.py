@@ -33,6 +33,8 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "card": ("modelport.cli.card", "Show what is known of a model, and how well.", "serve"),
     "serve": ("modelport.cli.serve", "Serve a model repository with tritonserver.", "serve"),
     "infer": ("modelport.cli.infer", "Send one request to a running server.", ""),
+    "codegen": ("modelport.cli.codegen", "Generate typed clients of a repository.", "serve"),
+    "schema": ("modelport.cli.schema", "Show interfaces, and what a change breaks.", "serve"),
     "versions": ("modelport.cli.versions", "List a model's versions and which serve.", "serve"),
     "promote": ("modelport.cli.promote", "Have a version serve, if it may.", "serve"),
     "rollback": ("modelport.cli.rollback", "Have what served before serve again.", "serve"),

@@ -16,13 +16,16 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    SerializerFunctionWrapHandler,
     StringConstraints,
     ValidationError,
+    model_serializer,
 )
 
 from modelport.errors import IntegrityError
 from modelport.repository import digests
-from modelport.spec.model import Kind
+from modelport.spec.model import Kind, Model
+from modelport.spec.parts import Content, Tensor
 from modelport.spec.precision import Plan
 
 FILE_NAME = "manifest.json"
@@ -219,6 +222,54 @@ class PlanEntry(_Part):
     profile: dict[str, tuple[list[int], list[int], list[int]]]
 
 
+class MeaningEntry(_Part):
+    """What a tensor means to those who call the model; see ``spec.Tensor``."""
+
+    doc: str = ""
+    unit: str = ""
+    minimum: float | None = None
+    maximum: float | None = None
+    content: Content = ""
+    values: tuple[str, ...] = ()
+    instead_of: str = ""
+
+    @classmethod
+    def of(cls, tensor: Tensor) -> MeaningEntry:
+        """Write down what a builder declares."""
+        return cls(**{name: getattr(tensor, name) for name in cls.model_fields})
+
+    @model_serializer(mode="wrap")
+    def _briefly(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what is not said: most tensors have one or two of the fields."""
+        given: dict[str, Any] = whole(self)
+        return {name: value for name, value in given.items() if value not in ("", None, [], ())}
+
+
+class TensorsEntry(_Part):
+    """What the tensors of a model mean, by their names."""
+
+    inputs: dict[str, MeaningEntry]
+    outputs: dict[str, MeaningEntry]
+
+    @classmethod
+    def of(cls, model: Model) -> TensorsEntry:
+        """Write down what a builder declares."""
+        return cls(
+            inputs={tensor.name: MeaningEntry.of(tensor) for tensor in model.inputs},
+            outputs={tensor.name: MeaningEntry.of(tensor) for tensor in model.outputs},
+        )
+
+    def told(self) -> dict[str, Any]:
+        """Give what clients rely on, by tensor: all but the words; empty where nothing is said."""
+        found: dict[str, Any] = {}
+        for side, meanings in (("inputs", self.inputs), ("outputs", self.outputs)):
+            told = {name: one.model_dump(mode="json") for name, one in meanings.items()}
+            told = {n: {k: v for k, v in one.items() if k != "doc"} for n, one in told.items()}
+            if said := {name: one for name, one in told.items() if one}:
+                found[side] = said
+        return found
+
+
 class Manifest(_Part):
     """The whole of ``manifest.json``."""
 
@@ -229,6 +280,8 @@ class Manifest(_Part):
     public: bool
     doc: str = ""
     limits: list[str] = Field(default_factory=list)
+    # Of before Modelport kept that, or published without a builder: none.
+    tensors: TensorsEntry | None = None
     runs: list[str] = Field(default_factory=list)
     # Versions of the models that it ran when it was proven; older manifests lack it.
     parts: dict[str, int] = Field(default_factory=dict)

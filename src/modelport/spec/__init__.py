@@ -66,6 +66,8 @@ from modelport.spec.model import (
     TorchModel,
 )
 from modelport.spec.parts import (
+    PROBABILITY,
+    Content,
     Datatype,
     Gate,
     LocalFile,
@@ -75,6 +77,7 @@ from modelport.spec.parts import (
     Tensor,
     Tolerance,
     Training,
+    described,
 )
 from modelport.spec.precision import (
     Bf16,
@@ -90,6 +93,7 @@ from modelport.spec.precision import (
 )
 
 __all__ = [
+    "PROBABILITY",
     "Accelerator",
     "AllVersions",
     "BatchInput",
@@ -98,6 +102,7 @@ __all__ = [
     "BatchOutputKind",
     "Bf16",
     "Budget",
+    "Content",
     "ControlKind",
     "CudaGraphLowerBound",
     "CudaGraphShape",
@@ -170,4 +175,5 @@ __all__ = [
     "Training",
     "Variant",
     "WarmupInput",
+    "described",
 ]

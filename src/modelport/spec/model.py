@@ -94,6 +94,10 @@ class Model:
             twice = sorted({name for name in names if names.count(name) > 1})
             if twice:
                 raise ValueError(f"{side} named more than once: {', '.join(twice)}")
+        optional = {tensor.name for tensor in self.inputs if tensor.optional}
+        for tensor in (*self.inputs, *self.outputs):
+            if tensor.instead_of and not {tensor.name, tensor.instead_of} <= optional:
+                raise ValueError(f"{tensor.name!r}: no optional input {tensor.instead_of!r}")
         return self
 
     @property

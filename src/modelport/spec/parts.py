@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Annotated, Any, Literal, TypeAlias, cast
 
 from pydantic import ConfigDict, Field, StringConstraints, model_validator
@@ -16,9 +17,13 @@ Datatype: TypeAlias = Literal[
     "FP16", "FP32", "FP64", "BYTES", "BF16",
 ]  # fmt: skip
 TensorName: TypeAlias = Annotated[str, StringConstraints(min_length=1)]
+# What the bytes of a BYTES tensor are; "" where nobody says.
+Content: TypeAlias = Literal["", "text", "image", "json", "file"]
 
 # Named tensors with their batch dimension first, where the model batches.
 Tensors: TypeAlias = Mapping[str, Any]
+# A share or a probability, for `described`.
+PROBABILITY: Mapping[str, Any] = {"minimum": 0.0, "maximum": 1.0}
 
 STRICT = ConfigDict(defer_build=True, extra="forbid", arbitrary_types_allowed=True)
 
@@ -33,7 +38,17 @@ class Tensor:
         dims: shape of one item; ``-1`` for a dimension that varies.
         optional: a request may leave it out.
         labels: names of the classes along the last dimension (an output only).
-        doc: what it means: unit, range, encoding.
+        doc: what it means, for people: order, encoding, what a special value stands for.
+        unit: of its numbers, as people write it: ``"ms"``, ``"m/s²"``.
+        minimum: the least value that it takes or gives.
+        maximum: the greatest.
+        content: what the bytes of a BYTES tensor are: UTF-8 ``"text"``, an ``"image"`` file,
+            a ``"json"`` document, or any other ``"file"``.
+        values: all texts that a BYTES tensor takes or gives, where they are few.
+        instead_of: the optional input that this one stands in for; a request has one of them.
+
+    What stands from ``unit`` on decides nothing of how the model is made: no network is trained
+    or exported anew for it. Clients are generated from it.
     """
 
     name: TensorName
@@ -42,12 +57,60 @@ class Tensor:
     optional: bool = Field(default=False, kw_only=True)
     labels: tuple[str, ...] = Field(default=(), kw_only=True)
     doc: str = Field(default="", kw_only=True)
+    # Out of the repr, which stands in the keys of exported networks.
+    unit: str = Field(default="", kw_only=True, repr=False)
+    minimum: float | None = Field(default=None, kw_only=True, repr=False)
+    maximum: float | None = Field(default=None, kw_only=True, repr=False)
+    content: Content = Field(default="", kw_only=True, repr=False)
+    values: tuple[str, ...] = Field(default=(), kw_only=True, repr=False)
+    instead_of: str = Field(default="", kw_only=True, repr=False)
+
+    @model_validator(mode="after")
+    def _means_something(self) -> Tensor:
+        if self.datatype != "BYTES" and (self.content or self.values):
+            raise ValueError(f"{self.name!r} is {self.datatype}: only BYTES have content or values")
+        if self.datatype in ("BYTES", "BOOL") and (self.minimum, self.maximum) != (None, None):
+            raise ValueError(f"{self.name!r} is {self.datatype}, which has no minimum or maximum")
+        if self.minimum is not None and self.maximum is not None and self.minimum > self.maximum:
+            raise ValueError(f"{self.name!r}: minimum {self.minimum:g} above {self.maximum:g}")
+        if self.instead_of and not self.optional:
+            raise ValueError(f"{self.name!r} stands in for {self.instead_of!r}, so it is optional")
+        return self
 
     @property
     def config_type(self) -> DataType:
         """The element type as config.pbtxt spells it."""
         spelled = "STRING" if self.datatype == "BYTES" else self.datatype
         return cast(DataType, f"TYPE_{spelled}")
+
+
+def described(
+    tensors: Iterable[Tensor], **meanings: str | tuple[str, ...] | Mapping[str, Any]
+) -> tuple[Tensor, ...]:
+    """Say what tensors mean that were declared elsewhere, for example by a model family.
+
+    ::
+
+        inputs=spec.described(pictures.GREY, image="image", pixels={"instead_of": "image"})
+
+    Args:
+        tensors: as declared.
+        **meanings: by tensor name: fields of :class:`Tensor`, or shorter its content as ``str``,
+            or its values as a tuple.
+
+    Raises:
+        ValueError: there is no such tensor, or its meaning is wrong.
+    """
+    declared = tuple(tensors)
+    if unknown := meanings.keys() - {tensor.name for tensor in declared}:
+        raise ValueError(f"there is no tensor {', '.join(map(repr, sorted(unknown)))}")
+    return tuple(replace(t, **_meaning(meanings.get(t.name, {}))) for t in declared)
+
+
+def _meaning(given: str | tuple[str, ...] | Mapping[str, Any]) -> Mapping[str, Any]:
+    if isinstance(given, str):
+        return {"content": given}
+    return {"content": "text", "values": given} if isinstance(given, tuple) else given
 
 
 @dataclass(frozen=True, config=STRICT)
