@@ -86,7 +86,12 @@ models = (
             "A sequence silent for 10 s is forgotten; 4,096 may be live at once.",
         ),
         inputs=(FRAMES,),
-        outputs=recurrent.answer(SCORES, label="the activity at each frame"),
+        outputs=spec.described(
+            recurrent.answer(SCORES, label="the activity at each frame"),
+            label=ACTIVITIES,
+            probability=spec.PROBABILITY,
+            scores=spec.PROBABILITY,
+        ),
         max_batch_size=256,
         # More candidates than the model keeps: it refuses what is too many at once, where
         # Triton alone would let it wait until another sequence ends.

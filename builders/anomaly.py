@@ -101,7 +101,7 @@ models = (
             f"Points next to an anomaly share windows with it: up to {WINDOW - 1} are named too.",
         ),
         inputs=(SERIES,),
-        outputs=ANSWER,
+        outputs=spec.described(ANSWER, scores={"minimum": 0.0}, threshold={"minimum": 0.0}),
         max_batch_size=8,
         steps=(
             Step("anomaly_preprocess", {"series": "series"}, {"series": "checked"}),

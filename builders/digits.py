@@ -79,6 +79,10 @@ digits = spec.Ensemble.chain(
     *parts,
     name="digits",
     doc="Reads one handwritten digit from an image.",
+    inputs=spec.described(pictures.GREY, image="image", pixels={"instead_of": "image"}),
+    outputs=spec.described(
+        postprocess.outputs, label=LABELS, probability=spec.PROBABILITY, scores=spec.PROBABILITY
+    ),
     limits=(
         "One digit for a picture: of several it reads none rightly; a letter is read as one.",
         "A picture of one shade is refused; any other gets a digit.",

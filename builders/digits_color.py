@@ -114,6 +114,10 @@ digits_color = spec.Ensemble.chain(
     *parts,
     name="digits_color",
     doc="Reads one handwritten digit in front of a photograph.",
+    inputs=spec.described(pictures.RGB, image="image", pixels={"instead_of": "image"}),
+    outputs=spec.described(
+        postprocess.outputs, label="text", probability=spec.PROBABILITY, scores=spec.PROBABILITY
+    ),
     limits=LIMITS,
     tolerance=spec.Tolerance(absolute=1e-4, relative=1e-3),
 )

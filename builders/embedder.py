@@ -105,6 +105,8 @@ embedder = spec.Ensemble.chain(
     encoder,
     name="embedder",
     doc="Gives a text's place in a space where near means alike: 384 numbers, length 1.",
+    inputs=spec.described(tokens.inputs, text="text"),
+    outputs=spec.described(encoder.outputs, vector={"minimum": -1.0, "maximum": 1.0}),
     limits=(
         "Praise and blame of one thing lie close together: use `sentiment` to tell them apart.",
         "A search for exact words and names is better served by TF-IDF.",

@@ -124,7 +124,15 @@ image_classifier = spec.Ensemble.chain(
     *parts,
     name="image_classifier",
     doc="Names what a photograph shows: the five best of ImageNet's 1,000 classes.",
-    outputs=(*postprocess.outputs, *BEST.numbers),
+    inputs=spec.described(pictures.RGB, image="image", pixels={"instead_of": "image"}),
+    outputs=spec.described(
+        (*postprocess.outputs, *BEST.numbers),
+        label="text",
+        probability=spec.PROBABILITY,
+        labels="text",
+        classes={"minimum": 0.0, "maximum": 999.0},
+        probabilities=spec.PROBABILITY,
+    ),
     limits=LIMITS,
     tolerance=spec.Tolerance(absolute=1e-4, relative=1e-4),
 )

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from _movielens import MOVIELENS_100K
 
+from modelport import spec
 from modelport.families import interactions, rankings, recommenders
 from modelport.families.recommenders import Questions
 from modelport.families.two_towers import Ranker, Retrieval, TwoTowers, loss
@@ -98,8 +99,14 @@ models = (
     PythonModel(
         name="recommender",
         doc="Recommends what a user has not seen, and says why.",
-        inputs=recommenders.REQUEST,
-        outputs=recommenders.ANSWER,
+        inputs=spec.described(
+            recommenders.REQUEST,
+            user_id="text",
+            liked="text",
+            stars={"unit": "stars"},
+            count={"minimum": 1.0, "maximum": 100.0},
+        ),
+        outputs=spec.described(recommenders.ANSWER, items="text", titles="text", reasons="text"),
         load=recommendation.Recommender.from_folder,
         files=tables,
         calls=("recommender_retrieval", "recommender_ranker"),

@@ -111,6 +111,10 @@ sentiment = spec.Ensemble.chain(
     *parts,
     name="sentiment",
     doc="Says whether a text is positive or negative, and how sure that is.",
+    inputs=spec.described(tokens.inputs, text="text"),
+    outputs=spec.described(
+        label.outputs, label=LABELS, probability=spec.PROBABILITY, scores=spec.PROBABILITY
+    ),
     limits=(
         "Trained on English reviews of women's clothes: elsewhere it knows fewer words.",
         "A text in another language is answered, near 0.5, from the marks and words it shares.",

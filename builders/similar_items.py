@@ -9,6 +9,7 @@ import torch
 from _movielens import MOVIELENS_100K
 from torch import nn
 
+from modelport import spec
 from modelport.families import interactions
 from modelport.families.recommenders import COUNT, ITEMS, TITLES, catalogue
 from modelport.serving import recommendation
@@ -92,8 +93,14 @@ models = (
     PythonModel(
         name="similar_items",
         doc="Items that the same people rated, by cosine similarity.",
-        inputs=(Tensor("item", "BYTES", (1,), doc="name of an item"), COUNT),
-        outputs=(ITEMS, TITLES, Tensor("cosines", "FP32", (-1,), doc="0 to 1, 1 for all the same")),
+        inputs=spec.described(
+            (Tensor("item", "BYTES", (1,), doc="name of an item", content="text"), COUNT),
+            count={"minimum": 1.0, "maximum": 100.0},
+        ),
+        outputs=(
+            *spec.described((ITEMS, TITLES), items="text", titles="text"),
+            Tensor("cosines", "FP32", (-1,), doc="1 for all the same", minimum=0.0, maximum=1.0),
+        ),
         load=recommendation.SimilarItems.from_folder,
         files=tables,
         calls=("similar_items_cosine",),

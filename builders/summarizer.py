@@ -44,8 +44,28 @@ EXAMPLES = (
 )
 QUESTIONS = T5.questions(EXAMPLES, title="a title for", unseen=6)
 
-TEXT = spec.Tensor("text", "BYTES", (1,), doc="what the title is for, UTF-8")
-PIECE = spec.Tensor("title", "BYTES", (1,), doc="the next piece; all joined are the title")
+TEXT = spec.Tensor("text", "BYTES", (1,), doc="what the title is for, UTF-8", content="text")
+TITLE = spec.Tensor("title", "BYTES", (1,), doc="lower case", content="text")
+PIECE = spec.Tensor(
+    "title", "BYTES", (1,), doc="the next piece; all joined are the title", content="text"
+)
+
+
+def options(*, beams: bool) -> tuple[spec.Tensor, ...]:
+    """Say what the options of a request are; the server refuses others."""
+    meanings = {
+        "max_new_tokens": {"unit": "tokens", "minimum": 1.0},
+        "num_beams": {"minimum": 1.0, "maximum": 8.0},
+        "temperature": {"minimum": 0.0, "maximum": 100.0},
+        "top_k": {"minimum": 0.0},
+        "top_p": {"minimum": 0.0, "maximum": 1.0},
+        "seed": {"minimum": 0.0},
+        "stop": {"content": "text"},
+    }
+    tensors = graphs.generation_options(beams=beams)
+    return spec.described(tensors, **{t.name: meanings[t.name] for t in tensors})
+
+
 # The scores of a token reach 20 and pass through sums of 128 products.
 CLOSE = spec.Tolerance(absolute=1e-3, relative=1e-3)
 # Requests of equal length share an execution; a lone one hardly waits.
@@ -95,8 +115,8 @@ models = (
         doc="Writes a title for a customer's review.",
         limits=() if FOLDER else LIMITS,
         max_batch_size=16,
-        inputs=(TEXT, *graphs.generation_options(beams=True)),
-        outputs=(spec.Tensor("title", "BYTES", (1,), doc="lower case"),),
+        inputs=(TEXT, *options(beams=True)),
+        outputs=(TITLE,),
         sources=(SOURCE,),
         samples=QUESTIONS,
         load=lambda folder: Seq2Seq.from_folder(folder, "summarizer", output="title"),
@@ -108,7 +128,7 @@ models = (
         doc="Writes a title piece by piece, one response per token.",
         limits=() if FOLDER else LIMITS,
         max_batch_size=1,
-        inputs=(TEXT, *graphs.generation_options(beams=False)),
+        inputs=(TEXT, *options(beams=False)),
         outputs=(PIECE,),
         sources=(SOURCE,),
         samples=QUESTIONS,

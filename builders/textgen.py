@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from modelport import spec
 from modelport.families import gguf
 from modelport.families.transformers import generation_options
 from modelport.serving import causal
@@ -70,12 +71,35 @@ model = PythonModel(
     limits=("With 135 million parameters it is fluent, and often wrong.",),
     max_batch_size=1,
     inputs=(
-        Tensor("text", "BYTES", (1,), doc="the message, UTF-8"),
-        Tensor("system", "BYTES", (1,), optional=True, doc="what the model is told first"),
+        Tensor("text", "BYTES", (1,), doc="the message, UTF-8", content="text"),
+        Tensor(
+            "system",
+            "BYTES",
+            (1,),
+            optional=True,
+            doc="what the model is told first",
+            content="text",
+        ),
         Tensor("stream", "BOOL", (1,), optional=True, doc="false: one response with the whole"),
-        *generation_options(beams=False),
+        *spec.described(
+            generation_options(beams=False),
+            max_new_tokens={"unit": "tokens", "minimum": 1.0},
+            temperature={"minimum": 0.0, "maximum": 100.0},
+            top_k={"minimum": 0.0},
+            top_p={"minimum": 0.0, "maximum": 1.0},
+            seed={"minimum": 0.0},
+            stop="text",
+        ),
     ),
-    outputs=(Tensor("answer", "BYTES", (1,), doc="a piece per token; all joined are the answer"),),
+    outputs=(
+        Tensor(
+            "answer",
+            "BYTES",
+            (1,),
+            doc="a piece per token; all joined are the answer",
+            content="text",
+        ),
+    ),
     sources=(SMOLLM2,),
     samples=questions,
     load=causal.Chat,

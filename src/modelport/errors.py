@@ -44,7 +44,8 @@ the ``modelport`` command ends with::
         ├── ProtocolError            48   the peer does not speak the V2 protocol
         ├── ConnectionLostError      49   the server went away during the call
         ├── UnauthorizedError        50   a restricted API without its header
-        └── InterfaceMismatchError   55   the model is not the one that a wrapper was made for
+        ├── InterfaceMismatchError   55   the model is not the one that a wrapper was made for
+        └── PartialBatchError        54   some rows of a split batch have no answer
 
 A message has three parts: what happened (with the value seen and where), the
 likely cause, and the next command to try. The objects it speaks of are kept as
@@ -53,7 +54,7 @@ attributes, so that callers need not parse text.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar, cast
 
 
 class ModelportError(Exception):
@@ -336,3 +337,22 @@ class InterfaceMismatchError(ClientError):
     """The model that serves has other tensors than those that a wrapper was generated for."""
 
     exit_code = 55
+
+
+class PartialBatchError(ClientError):
+    """A batch was sent in parts, and some of its rows have no answer.
+
+    :attr:`objects` holds what the two properties give, too.
+    """
+
+    exit_code = 54
+
+    @property
+    def failures(self) -> list[tuple[int, int, ClientError]]:
+        """First row, row after the last, and error, of each part without an answer."""
+        return cast("list[tuple[int, int, ClientError]]", self.objects["failures"])
+
+    @property
+    def results(self) -> list[tuple[int, int, Any]]:
+        """First row, row after the last, and result, of every part; ``None`` for the failed."""
+        return cast("list[tuple[int, int, Any]]", self.objects["results"])

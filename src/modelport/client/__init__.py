@@ -5,6 +5,8 @@
     url         where the server is
     metadata    what the server says of a model
     tensors     from a caller's values to checked arrays
+    batches     batches that are larger than a model takes
+    result      what a model answered
     transport   what HTTP and gRPC have in common
     http, grpc  the two transports
     connection  HTTP connections that threads may share
@@ -23,6 +25,7 @@ Importing this loads numpy; tritonclient is loaded when a :class:`Client` is mad
 
 from modelport.client.client import Client
 from modelport.client.metadata import ModelMetadata, TensorMetadata
+from modelport.client.result import Result
 from modelport.client.url import default_url
 from modelport.errors import (
     ClientError,
@@ -33,6 +36,7 @@ from modelport.errors import (
     ModelportError,
     NotReadyError,
     OverloadedError,
+    PartialBatchError,
     ProtocolError,
     ResolveError,
     ServerFaultError,
@@ -52,8 +56,10 @@ __all__ = [
     "ModelportError",
     "NotReadyError",
     "OverloadedError",
+    "PartialBatchError",
     "ProtocolError",
     "ResolveError",
+    "Result",
     "ServerFaultError",
     "ServerRefusedError",
     "ServerUnreachableError",

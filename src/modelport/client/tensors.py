@@ -74,19 +74,23 @@ DTYPES: Mapping[str, np.dtype[Any]] = {
 _TEXT_KINDS = "SUTO"  # bytes, str, numpy 2's variable-width str, objects
 
 
-def prepare(metadata: ModelMetadata, inputs: Mapping[str, Value]) -> list[Tensor]:
+def prepare(
+    metadata: ModelMetadata, inputs: Mapping[str, Value], *, whole: bool = False
+) -> list[Tensor]:
     """Check the inputs of one request against the model and convert them.
 
     Args:
         metadata: what the server says of the model.
         inputs: values by tensor name.
+        whole: the batch goes out in one request, as a step of a sequence or a stream must, so
+            that one over ``max_batch_size`` is refused here.
 
     Returns:
         The tensors to send, in the order of ``inputs``.
 
     Raises:
         InvalidInputError: an input is unknown, missing, or of the wrong datatype or shape;
-            the batches differ; or the batch is over the model's maximum.
+            the batches differ or are empty; or, if ``whole``, over the model's maximum.
     """
     known = metadata.input_by_name
     if not (inputs.keys() <= known.keys()):
@@ -98,7 +102,7 @@ def prepare(metadata: ModelMetadata, inputs: Mapping[str, Value]) -> list[Tensor
         for name, value in inputs.items()
     ]
     if metadata.batching:
-        _check_batch(metadata, tensors)
+        _check_batch(metadata, tensors, whole=whole)
     return tensors
 
 
@@ -266,7 +270,7 @@ def _fits(shape: tuple[int, ...], expected: tuple[int, ...]) -> bool:
     return all(want in (-1, size) for size, want in zip(shape, expected, strict=True))
 
 
-def _check_batch(metadata: ModelMetadata, tensors: list[Tensor]) -> None:
+def _check_batch(metadata: ModelMetadata, tensors: list[Tensor], *, whole: bool) -> None:
     sizes = {tensor.array.shape[0] for tensor in tensors}
     if len(sizes) > 1:
         listed = ", ".join(f"{tensor.name} {tensor.array.shape[0]}" for tensor in tensors)
@@ -276,10 +280,10 @@ def _check_batch(metadata: ModelMetadata, tensors: list[Tensor]) -> None:
             model=metadata.name,
         )
     size = sizes.pop() if sizes else 1
-    if not 1 <= size <= (metadata.max_batch_size or 1):
+    if size < 1 or (whole and size > (metadata.max_batch_size or size)):
         raise InvalidInputError(
             f"a batch of {size} for {metadata.name!r}, which takes 1 to {metadata.max_batch_size}",
-            next_step=f"send slices of at most {metadata.max_batch_size} rows",
+            next_step=f"send slices of at most {metadata.max_batch_size} rows" if size else None,
             model=metadata.name,
             batch_size=size,
             max_batch_size=metadata.max_batch_size,

@@ -190,8 +190,11 @@ def test_batches_must_agree_and_fit() -> None:
         prepare(pair, {"a": np.zeros((2, 2)), "b": np.zeros((3, 2))})
     for rows in (0, 5):
         with pytest.raises(InvalidInputError, match="takes 1 to 4") as caught:
-            prepare(pair, {"a": np.zeros((rows, 2)), "b": np.zeros((rows, 2))})
+            prepare(pair, {"a": np.zeros((rows, 2)), "b": np.zeros((rows, 2))}, whole=True)
         assert caught.value.objects["batch_size"] == rows
+    assert prepare(pair, {"a": np.zeros((5, 2)), "b": np.zeros((5, 2))})[1].array.shape == (5, 2)
+    with pytest.raises(InvalidInputError, match="a batch of 0"):
+        prepare(pair, {"a": np.zeros((0, 2)), "b": np.zeros((0, 2))})
 
 
 # --- names -------------------------------------------------------------------
