@@ -87,7 +87,9 @@ const BY_TEXT: readonly (readonly [RegExp, Kind])[] = [
 /** Makes the error for a refusal in the server's own words. */
 export function refusal(message: string, facts: CallFacts): ClientError {
   const told = BY_TEXT.find(([text]) => text.test(message))?.[1];
-  const kind = told ?? BY_STATUS[facts.status ?? 0] ?? ServerFaultError;
+  // Without a model there is nothing to be found: the URL is that of something else.
+  const lost = facts.status === 404 && facts.model === undefined ? ProtocolError : undefined;
+  const kind = lost ?? told ?? BY_STATUS[facts.status ?? 0] ?? ServerFaultError;
   const about = facts.model === undefined ? facts.endpoint : `'${facts.model}' at ${facts.endpoint}`;
   return new kind(`${about} answered ${facts.status}: ${firstLine(message)}`, facts);
 }

@@ -4,7 +4,7 @@ import { Client, type CallOptions, type ClientOptions, type SequenceStep } from 
 import { InvalidInputError, ProtocolError } from "./errors.ts";
 import { type Document } from "./json.ts";
 import { type Data, type Datatype, type Element, type Nd, type Tensor } from "./tensors.ts";
-import { fromJson, pack, sizeOf } from "./tensors.ts";
+import { fromJson, isPacked, pack, sizeOf } from "./tensors.ts";
 
 /** One input or output. */
 export interface TensorSpec {
@@ -206,36 +206,43 @@ function stack(spec: TensorSpec, values: readonly unknown[], batching: boolean):
   const shape = rows[0]?.shape ?? [];
   const other = rows.find((each) => String(each.shape) !== String(shape));
   if (other) throw new TypeError(`a batch of unequal shapes: [${shape}] and [${other.shape}]`);
-  const [first] = rows;
-  const elements = rows.length === 1 && first ? first.elements : rows.flatMap((r) => r.elements);
-  checkMeaning(spec, elements);
-  const data = pack(datatype, elements);
+  const data = packed(spec, rows);
   return { name, datatype, shape: batching ? [rows.length, ...shape] : shape, data };
+}
+
+function packed(spec: TensorSpec, rows: readonly Row[]): Data {
+  const [only] = rows;
+  const bounded = spec.minimum !== undefined || spec.maximum !== undefined;
+  if (rows.length === 1 && !bounded && isPacked(spec.datatype, only?.list)) return only.list;
+  const elements = rows.flatMap(({ list }) => listed(list));
+  checkMeaning(spec, elements);
+  return pack(spec.datatype, elements);
 }
 
 interface Row {
   readonly shape: readonly number[];
-  readonly elements: readonly Element[];
+  readonly list: List;
 }
 
 /** One item's value as elements and their shape. */
-function row({ dims }: TensorSpec, value: unknown): Row {
+function row({ datatype, dims }: TensorSpec, value: unknown): Row {
   if (isScalar(dims)) {
-    const elements = isList(value) ? listed(value) : [value as Element];
-    if (elements.length !== 1) throw new TypeError(`expected one value, got ${elements.length}`);
-    return { shape: dims, elements };
+    // One of BYTES may be a Uint8Array, which is no list of its numbers.
+    const bytes = datatype === "BYTES" && value instanceof Uint8Array;
+    const list = isList(value) && !bytes ? value : [value as Element];
+    if (list.length !== 1) throw new TypeError(`expected one value, got ${list.length}`);
+    return { shape: dims, list };
   }
   const shaped = isNd(value) ? value : undefined;
   const list = shaped ? shaped.data : value;
   if (!isList(list)) throw new TypeError(`expected values of shape [${dims}], got ${typeof list}`);
-  const elements = listed(list);
-  const shape = shaped?.shape ?? (dims.length === 1 ? [elements.length] : dims);
+  const shape = shaped?.shape ?? (dims.length === 1 ? [list.length] : dims);
   const fits = shape.length === dims.length && dims.every((d, at) => d === -1 || d === shape[at]);
   if (!fits) throw new TypeError(`expected shape [${dims}], got [${shape}]`);
-  if (sizeOf(shape) !== elements.length) {
-    throw new TypeError(`${elements.length} values are no array of shape [${shape}]`);
+  if (sizeOf(shape) !== list.length) {
+    throw new TypeError(`${list.length} values are no array of shape [${shape}]`);
   }
-  return { shape, elements };
+  return { shape, list };
 }
 
 function isScalar(dims: readonly number[]): boolean {

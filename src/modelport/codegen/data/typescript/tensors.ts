@@ -66,6 +66,11 @@ export function pack(datatype: Datatype, elements: readonly Element[]): Data {
   return new NUMERIC[datatype](elements.map(convert));
 }
 
+/** Whether a caller's array can travel as it lies in memory. */
+export function isPacked(datatype: Datatype, array: unknown): array is Data {
+  return datatype !== "BOOL" && datatype !== "BYTES" && array instanceof NUMERIC[datatype];
+}
+
 function toBoolean(element: Element): boolean {
   if (typeof element !== "boolean") throw mismatch(element, "BOOL", "true or false");
   return element;
