@@ -18,12 +18,16 @@ class Difference(NamedTuple):
     state: State
 
 
-def write(folder: Path, files: Mapping[str, str]) -> list[str]:
+Same = Callable[[str, str], bool]
+
+
+def write(folder: Path, files: Mapping[str, str], *, same: Same = str.__eq__) -> list[str]:
     """Write files, and leave alone those that are right already; gives the paths written.
 
     Args:
         folder: is made where it is missing.
         files: content by path inside the folder.
+        same: tells whether the content on disk (first) may stand for the generated one.
 
     Raises:
         InterfaceError: the disk refused.
@@ -31,7 +35,8 @@ def write(folder: Path, files: Mapping[str, str]) -> list[str]:
     written = []
     for name, content in files.items():
         path = folder / name
-        if _read(path) == content:
+        there = _read(path)
+        if there is not None and same(there, content):
             continue
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -48,7 +53,7 @@ def differences(
     folder: Path,
     files: Mapping[str, str],
     *,
-    same: Callable[[str, str], bool] = str.__eq__,
+    same: Same = str.__eq__,
     ours: Callable[[str], bool] | None = None,
     pattern: str = "*",
 ) -> list[Difference]:

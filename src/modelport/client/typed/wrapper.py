@@ -1,0 +1,132 @@
+"""The blocking face of a generated wrapper, as far as it is the same for every model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from types import TracebackType
+from typing import TYPE_CHECKING, ClassVar, TypeVar
+
+from modelport.client.client import Client
+from modelport.client.typed import items
+from modelport.client.typed.items import Item, Row
+from modelport.client.typed.model import Model
+
+if TYPE_CHECKING:
+    from modelport.client.tensors import Array, Value
+
+Result = TypeVar("Result")
+Self = TypeVar("Self", bound="Wrapper")
+SelfSequence = TypeVar("SelfSequence", bound="SequenceWrapper")
+
+
+class Wrapper:
+    """Calls one model over HTTP or gRPC; safe to share between threads.
+
+    The first call asks the server whether its model has the tensors that the wrapper was made
+    for; later ones do not.
+
+    Args:
+        server: a URL (``http://``, ``https://``, ``grpc://``, ``grpcs://``), by default that in
+            ``MODELPORT_URL`` or Triton's usual one on this machine; or a client, which stays the
+            caller's to close.
+        version: of the model; the server chooses when it is empty.
+    """
+
+    model: ClassVar[Model]
+
+    def __init__(self, server: str | Client | None = None, *, version: str | int = "") -> None:
+        self._owned = not isinstance(server, Client)
+        self._client = (
+            server if isinstance(server, Client) else Client(server or self.model.default_url)
+        )
+        self._version = str(version)
+        self._checked = False
+
+    def close(self) -> None:
+        """Close the connections, unless the client was given."""
+        if self._owned:
+            self._client.close()
+
+    def __enter__(self: Self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._client!r})"
+
+    # --- what generated methods are made of --------------------------------------
+
+    def _check(self) -> None:
+        if not self._checked:
+            served = self._client.metadata(self.model.name, self._version)
+            self.model.check(served, repr(self._client))
+            self._checked = True
+
+    def _ask(self, item: Item, timeout_s: float | None) -> Row:
+        inputs = items.single(self.model, item)
+        return Row(self.model, self._infer(inputs, timeout_s), 0 if self.model.batching else None)
+
+    def _ask_all(self, many: Iterable[Item], timeout_s: float | None) -> list[Row]:
+        found: dict[int, Row] = {}
+        for places, inputs in items.grouped(self.model, many):
+            answer = self._infer(inputs, timeout_s)
+            found |= {place: Row(self.model, answer, i) for i, place in enumerate(places)}
+        return [found[place] for place in range(len(found))]
+
+    def _infer(self, inputs: dict[str, Value], timeout_s: float | None) -> dict[str, Array]:
+        self._check()
+        return self._client.infer(
+            self.model.name,
+            inputs,
+            outputs=self.model.output_names,
+            version=self._version,
+            timeout_s=timeout_s,
+        )
+
+    def _stream(
+        self, item: Item, read: Callable[[Row], Result], timeout_s: float | None
+    ) -> Iterator[Result]:
+        inputs = items.single(self.model, item)
+        self._check()
+        index = 0 if self.model.batching else None
+        answers = self._client.stream(
+            self.model.name, inputs, version=self._version, timeout_s=timeout_s
+        )
+        for answer in answers:
+            yield read(Row(self.model, answer, index))
+
+
+class SequenceWrapper:
+    """Requests that belong together, to a model that remembers what came before.
+
+    One thread at a time.
+
+    Args:
+        wrapper: that sends the requests.
+    """
+
+    def __init__(self, wrapper: Wrapper) -> None:
+        self._wrapper = wrapper
+        self._sequence = wrapper._client.sequence(wrapper.model.name, version=wrapper._version)
+
+    def __enter__(self: SelfSequence) -> SelfSequence:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing is sent: only a request can end a sequence."""
+
+    def _send(self, item: Item, *, end: bool, timeout_s: float | None) -> Row:
+        model = self._wrapper.model
+        inputs = items.single(model, item)
+        self._wrapper._check()
+        answer = self._sequence.send(
+            inputs, end=end, outputs=model.output_names, timeout_s=timeout_s
+        )
+        return Row(model, answer, 0 if model.batching else None)
