@@ -8,16 +8,17 @@ control API, which Modelport restricts, are left out.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from importlib import resources
 from typing import Any
 
-from modelport.codegen import json_forms, openapi_tensors
+from modelport.codegen import json_forms, openapi_models
+from modelport.codegen.openapi_models import key as _key
+from modelport.codegen.openapi_models import ref as _ref
 from modelport.codegen.openapi_tensors import Schema
 from modelport.errors import InterfaceError
 from modelport.repository import digests
-from modelport.repository.interface import Interface, TensorInterface
+from modelport.repository.interface import Interface
 
 VERSION = "3.1.0"
 
@@ -53,7 +54,7 @@ def document(interfaces: Sequence[Interface]) -> dict[str, Any]:
     )
     paths = _server_paths()
     for interface in interfaces:
-        components["schemas"].update(_schemas(interface))
+        components["schemas"].update(openapi_models.schemas(interface))
         paths.update(_model_paths(interface))
     return {
         "openapi": VERSION,
@@ -82,11 +83,6 @@ def _check_names(interfaces: Sequence[Interface]) -> None:
                 next_step="name one of them, and write a document of its own for the other",
                 models=[interface.model, other],
             )
-
-
-def _key(interface: Interface) -> str:
-    """Give a model's name as names of components may be."""
-    return re.sub(r"[^A-Za-z0-9._-]", "_", interface.model)
 
 
 def _described(interface: Interface) -> Schema:
@@ -210,123 +206,3 @@ def _ready() -> dict[str, Any]:
 def _failures(refused: str) -> dict[str, Any]:
     usual = {"404": "NotFound", "500": "Failed", "501": "Unsupported", "503": "Overloaded"}
     return {status: _response(name) for status, name in {"400": refused, **usual}.items()}
-
-
-# --- schemas --------------------------------------------------------------------
-
-
-def _schemas(interface: Interface) -> dict[str, Schema]:
-    key = _key(interface)
-    found: dict[str, Schema] = {}
-    if not json_forms.why_not_infer(interface):
-        inputs = [t for t in interface.inputs if json_forms.in_json(t)]
-        for tensor in inputs:
-            found[_name(key, "input", tensor)] = openapi_tensors.infer_input(tensor, interface)
-        for tensor in interface.outputs:
-            found[_name(key, "output", tensor)] = openapi_tensors.infer_output(tensor, interface)
-        found[f"{key}.InferRequest"] = _infer_request(interface, inputs)
-        found[f"{key}.InferResponse"] = _infer_response(interface)
-    if not json_forms.why_not_generate(interface):
-        found[f"{key}.GenerateRequest"] = _generate_request(interface)
-        found[f"{key}.GenerateResponse"] = _generate_response(interface)
-    return found
-
-
-def _name(key: str, side: str, tensor: TensorInterface) -> str:
-    return f"{key}.{side}.{re.sub(r'[^A-Za-z0-9._-]', '_', tensor.name)}"
-
-
-def _infer_request(interface: Interface, inputs: Sequence[TensorInterface]) -> Schema:
-    key = _key(interface)
-    named = {"type": "object", "properties": {"name": {"enum": [o.name for o in interface.outputs]}}}
-    parameters = "SequenceParameters" if interface.stateful else "RequestParameters"
-    tensors = {
-        "type": "array",
-        "items": {"oneOf": [_ref(_name(key, "input", tensor)) for tensor in inputs]},
-        "minItems": 1,
-        "maxItems": len(inputs),
-    }
-    if demands := _demands(interface, inputs, _contains):
-        tensors["allOf"] = demands
-    return {
-        "type": "object",
-        "properties": {
-            "id": {"type": "string", "description": "Comes back in the answer."},
-            "parameters": _ref(parameters),
-            "inputs": tensors,
-            "outputs": {
-                "type": "array",
-                "description": "Which to answer with; all by default.",
-                "items": {**named, "required": ["name"], "additionalProperties": False},
-            },
-        },
-        "required": ["inputs", *(["parameters"] if interface.stateful else [])],
-    }
-
-
-def _demands(interface: Interface, inputs: Sequence[TensorInterface], has: Any) -> list[Schema]:
-    """Say which inputs a request must have, and which stand in for one another."""
-    names = {tensor.name for tensor in inputs}
-    found = [has(tensor.name) for tensor in inputs if not tensor.optional]
-    stands_in = {t.instead_of for t in interface.inputs if t.instead_of}
-    for first in sorted(stands_in):
-        group = [first, *(t.name for t in interface.inputs if t.instead_of == first)]
-        found.append({"oneOf": [has(name) for name in group if name in names]})
-    return found
-
-
-def _contains(name: str) -> Schema:
-    named = {"type": "object", "properties": {"name": {"const": name}}, "required": ["name"]}
-    return {"contains": named, "maxContains": 1}
-
-
-def _infer_response(interface: Interface) -> Schema:
-    key = _key(interface)
-    refs = [_ref(_name(key, "output", tensor)) for tensor in interface.outputs]
-    return {
-        "type": "object",
-        "properties": {
-            "id": {"type": "string"},
-            **_answered_by(interface),
-            "parameters": {"type": "object"},
-            "outputs": {"type": "array", "items": {"oneOf": refs}, "maxItems": len(refs)},
-        },
-        "required": ["model_name", "model_version", "outputs"],
-    }
-
-
-def _generate_request(interface: Interface) -> Schema:
-    inputs = [tensor for tensor in interface.inputs if json_forms.in_generate(tensor)]
-    request: Schema = {
-        "type": "object",
-        "properties": {tensor.name: openapi_tensors.flat(tensor) for tensor in inputs},
-        "additionalProperties": False,
-    }
-    if required := [tensor.name for tensor in inputs if not tensor.optional]:
-        request["required"] = required
-    demands = _demands(interface, [t for t in inputs if t.optional], _required)
-    return {**request, "allOf": demands} if demands else request
-
-
-def _required(name: str) -> Schema:
-    return {"required": [name]}
-
-
-def _generate_response(interface: Interface) -> Schema:
-    tensors = {t.name: openapi_tensors.flat(t, answer=True) for t in interface.outputs}
-    return {
-        "type": "object",
-        "properties": {**_answered_by(interface), **tensors},
-        "required": ["model_name", "model_version"],
-    }
-
-
-def _answered_by(interface: Interface) -> Schema:
-    return {
-        "model_name": {"const": interface.model},
-        "model_version": {"type": "string", "pattern": "^[0-9]+$"},
-    }
-
-
-def _ref(schema: str) -> Schema:
-    return {"$ref": f"#/components/schemas/{schema}"}

@@ -98,7 +98,7 @@ def _named(
             "shape": {
                 "type": "array",
                 "description": "Its product is the number of values.",
-                "prefixItems": shape,
+                **({"prefixItems": shape} if shape else {}),
                 "items": False,
                 "minItems": len(shape),
             },

@@ -63,12 +63,13 @@ def module(interface: Interface) -> str:
     inputs = tuple(t for t in interface.inputs if not interface.decoupled or _streams(t))
     labels = {t.name: t.labels for t in interface.outputs if t.labels}
     nd = any(typescript_types.is_nd(t) for t in (*inputs, *interface.outputs))
-    types = f'import {{ type {"Client, type ClientOptions, type ModelSpec" + (", type Nd" if nd else "")} }}'
+    names = ["Client", "ClientOptions", "ModelSpec", *(["Nd"] if nd else [])]
+    types = ", ".join(f"type {one}" for one in names)
     parts = [
         _HEADER,
         "",
         f'import {{ {base} }} from "./{RUNTIME}/index.ts";',
-        f'{types} from "./{RUNTIME}/index.ts";',
+        f'import {{ {types} }} from "./{RUNTIME}/index.ts";',
         "",
         _spec(interface, inputs),
         *_record(f"{name}Inputs", f"What `{interface.model}` takes.", inputs, answer=False),
