@@ -5,7 +5,7 @@ All of it was tried on tritonserver 2.51; ``docs/codegen-web.md`` lists what was
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 
 from modelport.repository.interface import Interface, TensorInterface
 
@@ -39,8 +39,8 @@ def why_not_generate(interface: Interface) -> str:
 
 
 def _blocked(
-    inputs: Iterable[TensorInterface],
-    outputs: Iterable[TensorInterface],
+    inputs: Sequence[TensorInterface],
+    outputs: Sequence[TensorInterface],
     carries: Callable[[TensorInterface], bool],
     what: str,
 ) -> str:
@@ -49,4 +49,4 @@ def _blocked(
             if not tensor.optional and not carries(tensor):
                 dims = ", ".join(map(str, tensor.dims))
                 return f"its {side} {tensor.name!r}, {tensor.datatype} [{dims}], {what}"
-    return ""
+    return "" if any(map(carries, inputs)) else f"none of its inputs {what}"

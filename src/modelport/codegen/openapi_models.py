@@ -81,7 +81,8 @@ def _demands(
     stands_in = {t.instead_of for t in interface.inputs if t.instead_of}
     for first in sorted(stands_in):
         group = [first, *(t.name for t in interface.inputs if t.instead_of == first)]
-        found.append({"oneOf": [has(name) for name in group if name in names]})
+        if given := [has(name) for name in group if name in names]:
+            found.append({"oneOf": given})
     return found
 
 
