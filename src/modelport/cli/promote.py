@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 @options.REPOSITORY
 @click.option("--reason", default="", help="Why, for the log.")
 @click.option("--force", is_flag=True, help="Overrule what stands against it; needs --reason.")
+@click.option(
+    "--allow-breaking", is_flag=True, help="Let callers of what serves break; needs --reason."
+)
 @click.option("--keep-config", is_flag=True, help="Leave hand edits of config.pbtxt as they are.")
 @options.DRY_RUN
 @options.AS_JSON
@@ -29,14 +32,16 @@ def command(out: Output, /, model: str, version: int, repository: Path, **given:
     """Have VERSION of NAME serve, with the parts that it was proven with.
 
     It is tried on a private server first: digests, answers to its own samples, figures and
-    speed against the version that serves. A server that runs here switches without losing
+    speed against the version that serves. It must not break those who call what serves, as
+    `modelport schema check` tells. A server that runs here switches without losing
     a request. Bounds stand in modelport.toml.
     """
     from modelport.repository.layout import Repository
     from modelport.rollout import intent, promotion
 
-    if given["force"] and not given["reason"].strip():
-        raise click.UsageError('--force needs --reason "why it shall serve all the same"')
+    overruling = "--force" if given["force"] else "--allow-breaking"
+    if (given["force"] or given["allow_breaking"]) and not given["reason"].strip():
+        raise click.UsageError(f'{overruling} needs --reason "why it shall serve all the same"')
     place = Repository(repository)
     if not given["dry_run"]:
         intent.recover(place, out.note)
@@ -53,13 +58,14 @@ def command(out: Output, /, model: str, version: int, repository: Path, **given:
             version,
             reason=given["reason"],
             force=given["force"],
+            allow_breaking=given["allow_breaking"],
             keep_config=given["keep_config"],
         )
     if given["as_json"]:
         out.json(as_json(checked, outcome))
         return
     show(out, checked, outcome)
-    for objection in checked.objections:
+    for objection in (*checked.objections, *checked.breaking):
         out.note(f"{'stands against it' if outcome is None else 'overruled'}: {objection}")
     if outcome is not None:
         out.note(f"next: modelport rollback {model}, if it does worse for you")
@@ -97,6 +103,7 @@ def as_json(checked: Checked, outcome: Outcome | None) -> dict[str, Any]:
         },
         "speed": {name: vars(ratio) for name, ratio in checked.speed.items()},
         "objections": list(checked.objections),
+        "breaking": list(checked.breaking),
         "entry": history.dump(outcome.entry) if outcome else None,
         "switched_s": dict(outcome.servers) if outcome else {},
     }

@@ -34,7 +34,7 @@ def modules(interfaces: Sequence[Interface], folder: str) -> dict[str, str]:
 
 
 def namings(
-    interfaces: Sequence[Interface], *, folder: str = "", package: str = ""
+    interfaces: Sequence[Interface], *, folder: str = "", package: str = "", command: str = ""
 ) -> list[Naming]:
     """Choose the names of modules and classes; no two are alike.
 
@@ -42,6 +42,7 @@ def namings(
         interfaces: of the models, in whose order names are given.
         folder: that holds the modules, for programs.
         package: that holds them, for imports.
+        command: of a package, which runs them by their names.
     """
     found: list[Naming] = []
     for one in interfaces:
@@ -51,7 +52,7 @@ def namings(
         cls = python_names.class_name(one.model, _classes(found))
         imported = f"{package}.{module}" if package else module
         path = (PurePath(folder) / f"{module}.py").as_posix()
-        program = f"python -m {imported}" if package else f"python {path}"
+        program = f"{command} {module}" if command else f"python {path}"
         offered = python_module.offered(one, cls)
         found.append(Naming(module, cls, imported, program, offered))
     return found
@@ -81,7 +82,7 @@ def comparison(interfaces: Sequence[Interface]) -> Callable[[str, str], bool]:
     def same(there: str, now: str) -> bool:
         ours, theirs = (dict(_DIGEST.findall(content)) for content in (now, there))
         if ours.get("interface") in wordless:
-            return theirs.get("tensors") == ours["tensors"]
+            return bool(theirs.get("tensors") == ours["tensors"])
         return there == now
 
     return same

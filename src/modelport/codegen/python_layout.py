@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -68,9 +69,12 @@ def lay_out(node: Node, indent: int = 0, after: str = "") -> str:
     """
     space = " " * indent
     line = f"{space}{_flat(node)}{after}"
-    if len(line) <= WIDTH or isinstance(node, str):
+    if fits(line) or isinstance(node, str):
         return line
     if isinstance(node, Comprehension):
+        whole = f"{space}    {_flat(node.element)} {node.clause}"
+        if fits(whole):
+            return "\n".join([f"{space}{node.before}", whole, f"{space}]{after}"])
         made = lay_out(node.element, indent + 4)
         clause = f"{space}    {node.clause}"
         return "\n".join([f"{space}{node.before}", made, clause, f"{space}]{after}"])
@@ -78,12 +82,18 @@ def lay_out(node: Node, indent: int = 0, after: str = "") -> str:
     return "\n".join([f"{space}{node.before}", *inside, f"{space}{node.after}{after}"])
 
 
+def fits(line: str) -> bool:
+    """Tell whether a line is short enough; wide signs, as of Chinese, take two columns."""
+    wide = 0 if line.isascii() else sum(unicodedata.east_asian_width(sign) in "WF" for sign in line)
+    return len(line) + wide <= WIDTH
+
+
 def quoted(text: str) -> str:
-    """Write a string as ``ruff format`` does: in double quotes, unless those need escapes."""
-    shown = repr(text)
-    if shown[0] == '"' or '"' in text:
-        return shown
-    return '"' + shown[1:-1].replace("\\'", "'") + '"'
+    """Write a string as ``ruff format`` does: in double quotes, unless they need more escapes."""
+    mark = "'" if text.count('"') > text.count("'") else '"'
+    # Python's own way to write all but the quotation marks.
+    parts = (sign if sign in "\"'" else repr(sign)[1:-1] for sign in text)
+    return mark + "".join(f"\\{sign}" if sign == mark else sign for sign in parts) + mark
 
 
 def paragraph(text: str, indent: int = 0, hanging: int = 0) -> str:

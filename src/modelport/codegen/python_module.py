@@ -15,8 +15,10 @@ from modelport.codegen.python_layout import (
     Comprehension,
     Node,
     docstring,
+    fits,
     lay_out,
     paragraph,
+    plain,
     quoted,
     sentence,
 )
@@ -257,18 +259,20 @@ class _Module:
         options = [one for one in self.types.parameters if one is not subject]
         one = subject.annotation if subject else self.input
         shared = [option.declared() for option in options] if subject else []
-        made = self._made_of("item") if subject else "_item(item)"
-        asked = Comprehension("asked = [", _parsed(made), "for item in items")
+        taken = subject is not None and any(option.name == "item" for option in options)
+        each = "each" if taken else "item"
+        made = self._made_of(each) if subject else "_item(item)"
+        asked = Comprehension("asked = [", _parsed(made), f"for {each} in items")
         signature = Bracketed(
             f"{'async ' if is_async else ''}def batch(",
             ["self", f"items: Sequence[{one}]", "*", *shared, _TIMEOUT],
             f") -> list[{self.result}]:",
         )
-        each = f" Each is {subject.doc.partition(': ')[2]}" if subject else ""
+        about = f" Each is {subject.doc.partition(': ')[2]}" if subject else ""
         docs = _listed(
             "Args:",
             [
-                f"items: any number of them.{each}",
+                f"items: any number of them.{about}",
                 *((option.doc for option in options) if subject else ()),
                 _TIMEOUT_DOC.replace("call", "calls that they take"),
             ],
@@ -432,7 +436,7 @@ def _prefixed(before: str, node: Node) -> Node:
 def _statement(line: str) -> str:
     """Lay out a call in a call: ``return _result(self._ask(…))``."""
     flat = f"        {line}"
-    if len(flat) <= WIDTH:
+    if fits(flat):
         return flat
     return lay_out(_parsed(line), 8)
 
@@ -516,4 +520,4 @@ def _sample_word(one: Parameter) -> str:
 
 
 def _code(name: str) -> str:
-    return name.replace("`", "'")
+    return plain(name).replace("`", "'")

@@ -16,7 +16,7 @@ _USED = {
     "dict", "list", "tuple", "str", "int", "float", "bool", "bytes", "object",
 }  # fmt: skip
 # What methods take besides, and call their own variables.
-_ARGUMENTS = {"self", "timeout_s", "end", "item", "items", "asked", "rows", "row"}
+_ARGUMENTS = {"self", "timeout_s", "end", "items", "asked", "rows"}
 # A wrapper's own folder is the first place where a program that lies in it looks for modules.
 _MODULES = {"numpy", "modelport", "tritonclient", "grpc", "google", "geventhttpclient", "gevent"}
 

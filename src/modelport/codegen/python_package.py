@@ -40,7 +40,7 @@ def files(interfaces: Sequence[Interface], package: str, version: str) -> dict[s
             f"--version {version!r} is not the version of a package",
             next_step="write it as 1.2.0 or 1.3.0rc1",
         )
-    named = namings(interfaces, package=imported)
+    named = namings(interfaces, package=imported, command=package)
     folder = f"src/{imported}"
     modules = {
         f"{folder}/{naming.module}.py": python_module.render(one, naming)
@@ -50,6 +50,7 @@ def files(interfaces: Sequence[Interface], package: str, version: str) -> dict[s
         "pyproject.toml": _pyproject(package, imported, version),
         "README.md": _readme(package, imported, interfaces, named),
         f"{folder}/__init__.py": _init(package, named, version),
+        f"{folder}/__main__.py": _main(package, imported, named),
         f"{folder}/py.typed": "",
         **modules,
     }
@@ -93,6 +94,9 @@ requires-python = ">=3.10"
 dependencies = ["modelport{compatible(__version__)}"]
 classifiers = ["Typing :: Typed"]
 
+[project.scripts]
+{package} = "{imported}.__main__:main"
+
 [tool.hatch.build.targets.wheel]
 packages = ["src/{imported}"]
 """
@@ -111,6 +115,37 @@ def _init(package: str, named: Sequence[Naming], version: str) -> str:
     summary = f'"""Typed clients of the models of `{package}`: a module for each."""'
     blocks = [f"{MARK}\n{summary}", "\n".join(imports), f'{every}\n\n__version__ = "{version}"']
     return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def _main(package: str, imported: str, named: Sequence[Naming]) -> str:
+    models = lay_out(Bracketed("MODELS = (", [quoted(naming.module) for naming in named]))
+    return f'''\
+{MARK}
+"""The command `{package}`: runs the program of a model."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+{models}
+
+
+def main() -> int:
+    """Run the program of the model that is named first; gives its exit code."""
+    name = sys.argv[1] if len(sys.argv) > 1 else ""
+    if name not in MODELS:
+        print("usage: {package} MODEL ...", file=sys.stderr)
+        print(f"MODEL is one of: {{', '.join(MODELS)}}", file=sys.stderr)
+        return 0 if name in ("-h", "--help") else 2
+    sys.argv[:2] = [f"{{sys.argv[0]}} {{name}}"]
+    code: int = import_module(f"{imported}.{{name}}").main()
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
+'''
 
 
 def _parenthesised(before: str, names: list[str]) -> str | Bracketed:
@@ -139,7 +174,7 @@ from {imported} import {first.cls}
 help({first.cls})
 ```
 
-Each module is a program as well: `{first.program} --help`.
+Each model has a program as well: `{first.program} --help`.
 """
         if first
         else ""

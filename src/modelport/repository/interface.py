@@ -123,7 +123,7 @@ class Interface(_Part):
         found = self.model_dump(mode="json")
         for side in ("inputs", "outputs"):
             found[side] = [
-                {name: value for name, value in tensor.items() if value not in ("", None, [])}
+                {n: v for n, v in tensor.items() if n == "dims" or v not in ("", None, [])}
                 for tensor in found[side]
             ]
         return found

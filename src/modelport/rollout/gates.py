@@ -6,7 +6,9 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from modelport.errors import IntegrityError
+from modelport.errors import ConfigError, IntegrityError
+from modelport.repository import compatibility, interface
+from modelport.repository.interface import Interface
 from modelport.repository.manifest import Manifest, Metrics
 from modelport.repository.settings import Settings
 from modelport.rollout.change import Change, Target
@@ -57,6 +59,21 @@ def objections(target: Target, settings: Settings) -> Iterator[str]:
             )
 
 
+def breaking(target: Target) -> Iterator[str]:
+    """Say what breaks those who call the models that change, in words.
+
+    Parts are called by models that go with them, so only public models count.
+    """
+    for change in target.changes:
+        before, after = _manifests(target, change)
+        if change.before and after.public and (before is None or before.public):
+            old = _interface(target, change.model, change.before[-1])
+            new = _interface(target, change.model, change.after)
+            if old and new:
+                found = compatibility.between(old, new)
+                yield from (str(one) for one in found if one.breaking)
+
+
 def losses(before: Manifest | None, after: Manifest, settings: Settings) -> Iterator[Loss]:
     """Give the figures with a gate that are worse than the settings allow.
 
@@ -89,6 +106,13 @@ def _manifests(target: Target, change: Change) -> tuple[Manifest | None, Manifes
         except IntegrityError:
             before = None  # what serves was never proven, so there is nothing to fall behind
     return before, folder.manifest(change.after)
+
+
+def _interface(target: Target, model: str, version: int) -> Interface | None:
+    try:
+        return interface.read(target.repository, model, version)
+    except ConfigError:
+        return None  # Triton completes what config.pbtxt leaves out, so nothing was promised
 
 
 def _values(manifest: Manifest | None) -> Mapping[str, float]:

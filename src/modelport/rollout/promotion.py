@@ -35,11 +35,17 @@ from modelport.verify.latency import Ratio
 
 @dataclass(frozen=True)
 class Checked:
-    """A target and what was found of it."""
+    """A target and what was found of it.
+
+    Attributes:
+        objections: how it falls behind what serves, or behind its own proof.
+        breaking: what fails for those who call the models as they were.
+    """
 
     target: Target
     figures: gates.Figures
     objections: Sequence[str] = ()
+    breaking: Sequence[str] = ()
     speed: Mapping[str, Ratio] = field(default_factory=dict)
 
 
@@ -76,7 +82,13 @@ def check(repository: Repository, model: str, version: int, tell: Tell) -> Check
     figures = gates.figures(target)
     objections = list(gates.objections(target, settings))
     tried = trial.run(target, settings, tell)
-    return Checked(target, figures, [*objections, *tried.objections], tried.speed)
+    return Checked(
+        target=target,
+        figures=figures,
+        objections=[*objections, *tried.objections],
+        breaking=list(gates.breaking(target)),
+        speed=tried.speed,
+    )
 
 
 def verify_files(target: Target) -> None:
@@ -100,6 +112,7 @@ def promote(
     *,
     reason: str = "",
     force: bool = False,
+    allow_breaking: bool = False,
     keep_config: bool = False,
 ) -> Outcome:
     """Have a checked version serve.
@@ -110,7 +123,8 @@ def promote(
         model: that was named.
         version: that was named.
         reason: goes into the log.
-        force: overrule the objections.
+        force: overrule the objections, and what breaks callers too.
+        allow_breaking: overrule what breaks callers.
         keep_config: leave hand edits of config.pbtxt as they are.
 
     Raises:
@@ -118,16 +132,7 @@ def promote(
         ConfigError: config.pbtxt was edited by hand.
         LoadError: a running server refused; nothing has changed.
     """
-    if checked.objections and not force:
-        listing = "\n".join(f"  {objection}" for objection in checked.objections)
-        raise PromotionError(
-            f"{model} {version} is not promoted\n{listing}",
-            cause="it falls behind what serves, or behind its own proof",
-            next_step=f'modelport promote {model} {version} --force --reason "why all the same"',
-            model=model,
-            version=version,
-            objections=list(checked.objections),
-        )
+    _refuse_objections(checked, model, version, force=force, allow_breaking=allow_breaking)
     return _serve(
         repository,
         checked,
@@ -136,6 +141,30 @@ def promote(
         version=version,
         reason=reason,
         keep_config=keep_config,
+    )
+
+
+def _refuse_objections(
+    checked: Checked, model: str, version: int, *, force: bool, allow_breaking: bool
+) -> None:
+    breaking = () if force or allow_breaking else checked.breaking
+    objections = () if force else checked.objections
+    standing = [*objections, *breaking]
+    if not standing:
+        return
+    causes = {
+        "it falls behind what serves, or behind its own proof": objections,
+        "those who call it as it was would fail, or misread its answers": breaking,
+    }
+    way = "--force" if objections else "--allow-breaking"
+    listing = "\n".join(f"  {objection}" for objection in standing)
+    raise PromotionError(
+        f"{model} {version} is not promoted\n{listing}",
+        cause="; ".join(cause for cause, found in causes.items() if found),
+        next_step=f'modelport promote {model} {version} {way} --reason "why all the same"',
+        model=model,
+        version=version,
+        objections=standing,
     )
 
 
@@ -216,7 +245,7 @@ def _serve(
                         for c in target.changes
                     },
                     reason=reason,
-                    overruled=checked.objections,
+                    overruled=[*checked.objections, *checked.breaking],
                     figures=checked.figures,
                 )
                 (stage / history.FILE_NAME).write_text(log, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""`clients/digits.py` as far as it goes without its model."""
+"""A generated wrapper, `clients/digits.py`, as far as it goes without its model."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def wrapper() -> ModuleType:
 
 def test_colour_is_not_taken_for_a_batch(wrapper: ModuleType, closed_port: int) -> None:
     with wrapper.Digits(f"http://127.0.0.1:{closed_port}") as digits:
-        with pytest.raises(InvalidInputError, match=r"height, width\], got uint8\[8, 8, 3\]"):
+        with pytest.raises(InvalidInputError, match=r"UINT8 \[-1, -1\].*got uint8\[8, 8, 3\]"):
             digits(np.zeros((8, 8, 3), np.uint8))
         with pytest.raises(ServerRefusedError):
             digits(np.zeros((8, 8), np.uint8))

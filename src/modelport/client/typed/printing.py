@@ -54,7 +54,9 @@ class Printer:
     def _print(self, fields: Mapping[str, Any], subject: str) -> None:
         single = {n: v for n, v in fields.items() if not isinstance(v, (list, np.ndarray))}
         if single:
-            values = [self._one(name, value) for name, value in single.items()]
+            says = any(isinstance(value, str) for value in single.values())
+            # Beside a label it is plain what a number is; alone it is not.
+            values = [f"{'' if says else f'{n} '}{self._one(n, v)}" for n, v in single.items()]
             print("  ".join([subject, *values] if subject else values))
         elif subject:
             print(subject)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -18,6 +19,8 @@ from modelport.errors import InvalidInputError, ModelportError
 
 Kind = Literal["text", "file", "json", "int", "float", "bool", "texts", "array"]
 
+# Options that every program has.
+_OWN = {"help", "h", "url", "json"}
 _METAVARS = {"file": "FILE", "json": "JSON", "array": "ARRAY", "texts": "TEXT"}
 
 
@@ -39,7 +42,8 @@ class Argument(NamedTuple):
     @property
     def option(self) -> str:
         """How the command line calls it."""
-        return "--" + self.parameter.strip("_").replace("_", "-")
+        words = self.parameter.strip("_").replace("_", "-")
+        return f"--input-{words}" if words in _OWN else f"--{words}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,14 +88,17 @@ def run(wrapper: type[Wrapper], program: Program, arguments: Sequence[str] | Non
     try:
         url = given.pop("url")
         subjects = given.pop("subjects", None)
-        by_name = {argument.parameter: argument for argument in program.options}
-        options = {
-            name: _value(by_name[name], value) for name, value in given.items() if value is not None
-        }
+        values = ((one, given[f"option {one.parameter}"]) for one in program.options)
+        options = {one.parameter: _value(one, text) for one, text in values if text is not None}
         with wrapper(url) as asked:
             return _ask_each(asked, program, subjects, options, shown)
     except ModelportError as error:
         return _report(error)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # `… | head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
 
 
 def _parser(wrapper: type[Wrapper], program: Program) -> argparse.ArgumentParser:
@@ -103,7 +110,7 @@ def _parser(wrapper: type[Wrapper], program: Program) -> argparse.ArgumentParser
     for argument in program.options:
         parser.add_argument(
             argument.option,
-            dest=argument.parameter,
+            dest=f"option {argument.parameter}",
             required=argument.required,
             action="append" if argument.kind == "texts" else "store",
             metavar=_METAVARS.get(argument.kind, argument.kind.upper()),
