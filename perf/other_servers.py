@@ -370,11 +370,11 @@ def main(as_json: bool) -> None:
                 with SERVERS[installed.name](installed, log) as urls:
                     rows += try_all(installed.name, urls)
             except ModelportError:
-                print(log.read_text(errors="replace")[-4000:], file=sys.stderr)
+                click.echo(log.read_text(errors="replace")[-4000:], err=True)
                 raise
     if as_json:
         installs = [{**asdict(one), "folder": str(one.folder)} for one in environments]
-        print(json.dumps({"installed": installs, "rows": [asdict(row) for row in rows]}))
+        click.echo(json.dumps({"installed": installs, "rows": [asdict(row) for row in rows]}))
     else:
         console = Console(width=max(120, Console().width))
         console.print(table(rows))

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 import uvicorn
-from grpc.aio import Server
+from grpc.aio._server import Server
 from kserve import InferInput, InferOutput, InferRequest, InferResponse, Model, ModelServer
 from kserve.errors import InvalidInput
 

@@ -115,7 +115,8 @@ def _write(
             out.json([one._asdict() for one in differences])
         files.refuse(folder, differences, again)
         if not as_json:
-            out.text(f"{folder}: {len(content)} files are what would be generated now")
+            are = "file is" if len(content) == 1 else "files are"
+            out.text(f"{folder}: {len(content)} {are} what would be generated now")
         return
     written = files.write(folder, content)
     if as_json:
@@ -124,7 +125,8 @@ def _write(
     for path in written:
         out.text(f"{folder / path}")
     same = len(content) - len(written)
-    out.note(f"{len(written)} files written" + (f", {same} as they were" if same else ""))
+    noun = "file" if len(written) == 1 else "files"
+    out.note(f"{len(written)} {noun} written" + (f", {same} as they were" if same else ""))
 
 
 def _again(

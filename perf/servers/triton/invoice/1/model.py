@@ -20,7 +20,8 @@ class TritonPythonModel:
 
 def _answer(request):
     prices, customers = (
-        pb_utils.get_input_tensor_by_name(request, name).as_numpy() for name in ("prices", "customer")
+        pb_utils.get_input_tensor_by_name(request, name).as_numpy()
+        for name in ("prices", "customer")
     )
     try:
         total, greeting = invoice.answer(prices, customers)

@@ -159,7 +159,7 @@ async function refused(call: Call, response: Response): Promise<ClientError> {
   const body = await new Answer(call, response).text();
   const facts = call.facts({ status: response.status });
   const message = errorIn(body.replace(/^data: */, "")) ?? "";
-  if (message !== "" || [401, 403, 429, 502, 503, 504].includes(response.status)) {
+  if (message !== "" || [401, 403, 429, 500, 502, 503, 504].includes(response.status)) {
     return refusal(message || "a proxy, without a reason", facts);
   }
   const what = `${call.endpoint} answered ${response.status} without the protocol's error document`;
