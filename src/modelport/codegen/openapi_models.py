@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from modelport.codegen import json_forms, openapi_tensors
 from modelport.codegen.openapi_tensors import Schema
@@ -54,8 +54,8 @@ def _infer_request(interface: Interface, inputs: Sequence[TensorInterface]) -> S
         "minItems": 1,
         "maxItems": len(inputs),
     }
-    if demands := _demands(interface, inputs, _contains):
-        tensors["allOf"] = demands
+    if demands := _demands(interface, inputs):
+        tensors["allOf"] = [_contains(names) for names in demands]
     return {
         "type": "object",
         "properties": {
@@ -72,22 +72,20 @@ def _infer_request(interface: Interface, inputs: Sequence[TensorInterface]) -> S
     }
 
 
-def _demands(
-    interface: Interface, inputs: Sequence[TensorInterface], has: Callable[[str], Schema]
-) -> list[Schema]:
-    """Say which inputs a request must have, and which stand in for one another."""
-    names = {tensor.name for tensor in inputs}
-    found = [has(tensor.name) for tensor in inputs if not tensor.optional]
-    stands_in = {t.instead_of for t in interface.inputs if t.instead_of}
-    for first in sorted(stands_in):
-        group = [first, *(t.name for t in interface.inputs if t.instead_of == first)]
-        if given := [has(name) for name in group if name in names]:
-            found.append({"oneOf": given})
+def _demands(interface: Interface, inputs: Sequence[TensorInterface]) -> list[Sequence[str]]:
+    """Say which inputs a request must have: exactly one of each list."""
+    names = [tensor.name for tensor in inputs]
+    found: list[Sequence[str]] = [[t.name] for t in inputs if not t.optional]
+    for first in sorted({t.instead_of for t in interface.inputs if t.instead_of}):
+        group = {first, *(t.name for t in interface.inputs if t.instead_of == first)}
+        if given := [name for name in names if name in group]:
+            found.append(given)
     return found
 
 
-def _contains(name: str) -> Schema:
-    named = {"type": "object", "properties": {"name": {"const": name}}, "required": ["name"]}
+def _contains(names: Sequence[str]) -> Schema:
+    name = {"const": names[0]} if len(names) == 1 else {"enum": list(names)}
+    named = {"type": "object", "properties": {"name": name}, "required": ["name"]}
     return {"contains": named, "maxContains": 1}
 
 
@@ -115,12 +113,9 @@ def _generate_request(interface: Interface) -> Schema:
     }
     if required := [tensor.name for tensor in inputs if not tensor.optional]:
         request["required"] = required
-    demands = _demands(interface, [t for t in inputs if t.optional], _required)
-    return {**request, "allOf": demands} if demands else request
-
-
-def _required(name: str) -> Schema:
-    return {"required": [name]}
+    groups = _demands(interface, [tensor for tensor in inputs if tensor.optional])
+    one_of = [{"oneOf": [{"required": [name]} for name in names]} for names in groups]
+    return {**request, "allOf": one_of} if one_of else request
 
 
 def _generate_response(interface: Interface) -> Schema:
