@@ -9,6 +9,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from _reviews import REVIEWS
 
 from modelport import spec
@@ -53,7 +55,7 @@ PIECE = spec.Tensor(
 
 def options(*, beams: bool) -> tuple[spec.Tensor, ...]:
     """Say what the options of a request are; the server refuses others."""
-    meanings = {
+    meanings: dict[str, dict[str, Any]] = {
         "max_new_tokens": {"unit": "tokens", "minimum": 1.0},
         "num_beams": {"minimum": 1.0, "maximum": 8.0},
         "temperature": {"minimum": 0.0, "maximum": 100.0},

@@ -25,6 +25,7 @@ ROOT = Path(__file__).parents[2]
 DOCUMENTS = [
     "docs/your-own-model.md",
     "docs/clients.md",
+    "docs/codegen.md",
     "docs/codegen-web.md",
     "docs/doctor.md",
     "docs/trust.md",

@@ -106,5 +106,5 @@ def _parsed(path: Path) -> ast.Module:
 
 
 def _is_tensor(function: ast.expr) -> bool:
-    name = function.attr if isinstance(function, ast.Attribute) else function
-    return name == "Tensor" or (isinstance(name, ast.Name) and name.id == "Tensor")
+    name = function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
+    return name == "Tensor"

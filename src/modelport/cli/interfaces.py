@@ -38,10 +38,21 @@ def chosen(repository: Path, names: Sequence[str], builders: Path | None) -> lis
     if builders is None:
         if names:
             return [interface.read(place, name) for name in names]
-        return interface.public(place)
+        return _some(interface.public(place), repository)
     every = _declared(builders)
     public = [one for one, is_public in every if is_public]
-    return [_named(every, name) for name in names] if names else public
+    return [_named(every, name) for name in names] if names else _some(public, builders)
+
+
+def _some(found: list[Interface], path: Path) -> list[Interface]:
+    if not found:
+        raise RepositoryError(
+            f"{path}: holds no model that people call",
+            cause="nothing was built yet, or the path is wrong",
+            next_step="modelport build; modelport models lists what there is",
+            path=path,
+        )
+    return found
 
 
 def _declared(builders: Path) -> list[tuple[Interface, bool]]:

@@ -109,3 +109,17 @@ def test_where_the_declaration_is_not_found_the_whole_file_counts(
     before = fingerprint.of_fields(path, "tiny", TRAINED_BY)
     path.write_text(path.read_text().replace("instances=2", "instances=3"))
     assert fingerprint.of_fields(path, "tiny", TRAINED_BY) != before
+
+
+def test_what_a_tensor_means_does_not_count(path: Path) -> None:
+    """Nothing is trained anew because a unit is named."""
+    plain = 'inputs=(Tensor("x", "FP32", (2,)),)'
+    path.write_text(BUILDER.replace("network=network,", f"network=network, {plain},"))
+    before = fingerprint.of_fields(path, "tiny", ("network", "inputs"))
+    said = plain.replace("(2,)", '(2,), unit="ms", minimum=0, maximum=9, values=(), content=""')
+    path.write_text(BUILDER.replace("network=network,", f"network=network, {said},"))
+    assert fingerprint.of_fields(path, "tiny", ("network", "inputs")) == before
+    path.write_text(BUILDER.replace("network=network,", 'network=network, inputs=Other(unit="s"),'))
+    other = fingerprint.of_fields(path, "tiny", ("network", "inputs"))
+    path.write_text(BUILDER.replace("network=network,", "network=network, inputs=Other(),"))
+    assert fingerprint.of_fields(path, "tiny", ("network", "inputs")) != other
