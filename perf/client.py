@@ -384,6 +384,15 @@ def large(endpoints: Endpoints, *, times: int = 5) -> list[dict[str, Any]]:
     return found
 
 
+IMPORT = """
+import time
+import numpy
+def resident():
+    return int(open("/proc/self/status").read().split("VmRSS:")[1].split()[0]) / 1024
+before_mib, before_s = resident(), time.process_time()
+{code}
+print(time.process_time() - before_s, resident() - before_mib)
+"""
 IMPORTS = {
     "modelport.client": "import modelport.client",
     "modelport.client, Client over gRPC": (
@@ -403,25 +412,19 @@ IMPORTS = {
 
 
 def imports(*, rounds: int) -> list[dict[str, Any]]:
-    """Measure imports in new processes, in turns, beside one that imports numpy alone."""
-    codes = {"numpy": "import numpy", **{k: f"import numpy; {v}" for k, v in IMPORTS.items()}}
-    seconds: dict[str, list[float]] = {name: [] for name in codes}
-    memory: dict[str, list[float]] = {name: [] for name in codes}
-    tail = (
-        "; import resource; u = resource.getrusage(resource.RUSAGE_SELF);"
-        " print(u.ru_utime + u.ru_stime, u.ru_maxrss / 1024)"
-    )
+    """Measure imports in new processes, in turns, from the moment when numpy is there."""
+    seconds: dict[str, list[float]] = {name: [] for name in IMPORTS}
+    memory: dict[str, list[float]] = {name: [] for name in IMPORTS}
     for _ in range(rounds):
-        for name, code in codes.items():
-            cpu_s, mib = map(float, _python(code + tail).split())
+        for name, code in IMPORTS.items():
+            cpu_s, mib = map(float, _python(IMPORT.format(code=code)).split())
             seconds[name].append(cpu_s)
             memory[name].append(mib)
-    base_s, base_mib = (statistics.median(of["numpy"]) for of in (seconds, memory))
     return [
         {
             "import": name,
-            "cpu_ms": round((statistics.median(seconds[name]) - base_s) * 1e3),
-            "memory_mib": round(statistics.median(memory[name]) - base_mib, 1),
+            "cpu_ms": round(statistics.median(seconds[name]) * 1e3),
+            "memory_mib": round(statistics.median(memory[name]), 1),
         }
         for name in IMPORTS
     ]

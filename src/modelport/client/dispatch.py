@@ -25,7 +25,7 @@ Answer = TypeVar("Answer")
 Attempt: TypeAlias = Callable[[Target, Call], Steps[Answer]]
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Order(Generic[Answer]):
     """What is to be done on one target or another.
 

@@ -19,7 +19,8 @@ from modelport.errors import ClientError
 _Error = TypeVar("_Error", bound=ClientError)
 
 
-@dataclass(frozen=True)
+# Not frozen: that costs 2 µs for each one made, and one is made for every call.
+@dataclass(slots=True)
 class Call:
     """One call: what it is about, and when it must be done.
 

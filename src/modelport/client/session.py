@@ -32,7 +32,7 @@ from modelport.errors import (
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Asked:
     """What a caller wants of one inference, besides the model and its inputs.
 
