@@ -11,7 +11,7 @@ from modelport.client.typed.items import Item, Row
 from modelport.client.typed.model import Model
 
 if TYPE_CHECKING:
-    from modelport.client import AsyncClient  # type: ignore[attr-defined, unused-ignore]
+    from modelport.client import AsyncClient
     from modelport.client.tensors import Array, Value
 
 Result = TypeVar("Result")
@@ -35,7 +35,7 @@ class AsyncWrapper:
     model: ClassVar[Model]
 
     def __init__(self, server: str | AsyncClient | None = None, *, version: str | int = "") -> None:
-        from modelport.client import AsyncClient  # type: ignore[attr-defined, unused-ignore]
+        from modelport.client import AsyncClient
 
         self._owned = not isinstance(server, AsyncClient)
         self._client = (
