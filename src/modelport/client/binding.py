@@ -49,7 +49,7 @@ def of_one(metadata: ModelMetadata, value: Any) -> Mapping[str, Any]:
     if isinstance(value, Mapping):
         return value
     columns = _columns(value)
-    if columns is not None and columns and columns <= metadata.input_by_name.keys():
+    if columns and metadata.input_by_name.keys() >= set(columns):
         return {name: value[name] for name in columns}
     only = _only_input(metadata)
     if columns is None or (only is not None and only.shape[-1:] in ((-1,), (len(columns),))):
@@ -69,11 +69,11 @@ def of_one(metadata: ModelMetadata, value: Any) -> Mapping[str, Any]:
     raise refusals.unknown("input", sorted(columns, key=str), metadata.input_by_name, metadata)
 
 
-def _columns(value: Any) -> set[str] | None:
-    """Give the names of a data frame's columns; ``None`` for anything else."""
+def _columns(value: Any) -> list[str] | None:
+    """Give the names of a data frame's columns in their order; ``None`` for anything else."""
     if not foreign.is_frame(value) or not hasattr(value, "to_numpy"):
         return None
-    return set(value.columns)
+    return list(value.columns)
 
 
 def _only_input(metadata: ModelMetadata) -> TensorMetadata | None:

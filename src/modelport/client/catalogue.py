@@ -48,10 +48,12 @@ class Catalogue:
         try:
             document = yield from self._dispatcher.read(call, lambda wire, c: wire.metadata(c))
             config = yield from self._config_if_any(call)
+            # A server without that extension may be another than Triton, and lack more.
+            server = (yield from self._server_if_any(call)) if config is None else None
         except ModelNotFoundError as error:
             raise (yield from self.explained(call, error)) from error
         try:
-            model = metadata.read(document, config)
+            model = metadata.read(document, config, server)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise faults.protocol(call, f"the metadata cannot be read ({error!r})") from error
         self._known[call.model, call.version] = model
@@ -72,6 +74,13 @@ class Catalogue:
             return (yield from self._dispatcher.read(call, lambda wire, c: wire.config(c)))
         except (ProtocolError, UnauthorizedError, ModelNotFoundError) as error:
             logger.debug("no configuration of %s: %s", call.about(), error.what)
+            return None
+
+    def _server_if_any(self, call: Call) -> Steps[dict[str, Any] | None]:
+        try:
+            return (yield from self._dispatcher.read(call, lambda wire, c: wire.server(c)))
+        except (ProtocolError, UnauthorizedError, ModelNotFoundError) as error:
+            logger.debug("%s does not say what it is: %s", call.endpoint, error.what)
             return None
 
     # --- explaining that a model is not there ----------------------------------
@@ -105,4 +114,4 @@ class Catalogue:
             )
         except ClientError:
             return ()
-        return tuple(document.get("versions", ()))
+        return tuple(document.get("versions") or ())

@@ -366,6 +366,17 @@ def unauthorized(call: Call, message: str) -> ClientError:
     )
 
 
+def lacking(call: Call) -> ClientError:
+    """The server speaks the protocol and has no such call."""
+    return _error(
+        errors.ProtocolError,
+        call,
+        f"{call.endpoint} has no such call",
+        cause="it is an extension of the Open Inference Protocol that Triton has, or this is"
+        " no server of that protocol",
+    )
+
+
 def unsupported(call: Call, message: str) -> ClientError:
     """The server has no such call, or not for this model."""
     if "decoupled" not in message:
@@ -397,6 +408,8 @@ _BY_TEXT: tuple[tuple[str, Callable[[Call, str], ClientError]], ...] = (
     ("Exceeds maximum queue size", overloaded),
     ("Request timeout expired", lambda call, _: deadline(call, "no place in the queue")),
     ("no available versions", not_ready),
+    ("mlserver.errors.ModelNotFound", not_found),  # MLServer 1.7 over gRPC, as UNKNOWN
+    ("Method not found", lambda call, _: lacking(call)),
 )
 
 

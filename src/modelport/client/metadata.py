@@ -42,6 +42,7 @@ class ModelMetadata:
         max_batch_size: largest batch; 0 when the model does not batch, ``None`` when the
             server does not tell (the model configuration is an extension of the protocol).
         stateful: whether its requests belong to sequences.
+        binary: whether the server takes tensors as bytes over HTTP (an extension), or as JSON.
     """
 
     name: str
@@ -52,6 +53,7 @@ class ModelMetadata:
     max_batch_size: int | None = None
     decoupled: bool = False
     stateful: bool = False
+    binary: bool = True
 
     @property
     def batching(self) -> bool:
@@ -87,12 +89,17 @@ def _size_bytes(tensor: TensorMetadata, *, batching: bool) -> int:
     return math.prod(shape) * dtype.itemsize
 
 
-def read(metadata: Mapping[str, Any], config: Mapping[str, Any] | None) -> ModelMetadata:
-    """Build metadata from the V2 documents of ``/v2/models/NAME`` and ``…/config``.
+def read(
+    metadata: Mapping[str, Any],
+    config: Mapping[str, Any] | None,
+    server: Mapping[str, Any] | None = None,
+) -> ModelMetadata:
+    """Build metadata from the V2 documents of ``/v2/models/NAME``, ``…/config`` and ``/v2``.
 
     Args:
         metadata: the model metadata document.
         config: the model configuration, where the server gives it.
+        server: the server metadata, of a server that does not: it lists extensions.
 
     Raises:
         KeyError, TypeError, ValueError: when a document is not what the protocol says.
@@ -103,13 +110,14 @@ def read(metadata: Mapping[str, Any], config: Mapping[str, Any] | None) -> Model
     policy = (config or {}).get("model_transaction_policy")
     return ModelMetadata(
         name=metadata["name"],
-        versions=tuple(metadata.get("versions", ())),
-        platform=metadata.get("platform", ""),
+        versions=tuple(metadata.get("versions") or ()),  # KServe 0.21: null
+        platform=metadata.get("platform") or "",
         inputs=_tensors(metadata["inputs"], optional),
         outputs=_tensors(metadata["outputs"], frozenset()),
         max_batch_size=None if config is None else int(config["max_batch_size"]),
         decoupled=bool(policy and policy.get("decoupled")),
         stateful="sequence_batching" in (config or {}),
+        binary=server is None or "binary_tensor_data" in (server.get("extensions") or ()),
     )
 
 

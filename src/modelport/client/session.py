@@ -230,6 +230,7 @@ def _checked(model: ModelMetadata, inputs: Inputs, asked: Asked, *, whole: bool)
         asked.priority,
         asked.parameters,
         model=model,
+        binary=model.binary,
     )
 
 

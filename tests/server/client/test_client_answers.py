@@ -84,6 +84,14 @@ def test_only_the_outputs_that_were_asked_for(client: Client) -> None:
     assert {name: array.tolist() for name, array in answer.items()} == {"total": [[20]]}
 
 
+def test_outputs_that_are_named_come_as_the_others_do(client: Client) -> None:
+    """FP16 and bytes that are no text have no form in JSON."""
+    half, raw = np.array([[0.5]], np.float16), [[b"\xff\x00"]]
+    answer = client.infer("echo", {"fp16": half, "bytes": raw}, outputs=["bytes_out", "fp16_out"])
+    assert answer["bytes_out"].tolist() == raw
+    assert answer["fp16_out"].dtype == np.float16
+
+
 @pytest.mark.parametrize("version", ["", "1", 1])
 def test_a_version_may_be_named(client: Client, version: str | int) -> None:
     answer = client.infer("scale", {"x": [1, 2, 3, 4]}, version=version, request_id="r-1")

@@ -112,7 +112,7 @@ def test_large_and_odd_tensors(connect: Connect, compression: str | None) -> Non
     """With and without compression: sizes around what is cut, joined and copied."""
     asker = connect(compression=compression)
     items = [b"", b"\x00" * 70_000, "grüße".encode()]
-    for size in (0, 1, 5000, 20_001, 1_000_003):
+    for size in (0, 1, 5000, 20_001, 300_003):
         numbers = np.arange(size, dtype=np.float32).reshape(1, size)
         tensors = [
             Tensor("fp32", "FP32", numbers),

@@ -8,8 +8,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parents[3]
 USE = """\
 from activity import Activity
@@ -42,7 +40,6 @@ REVEALED = [
 
 
 def test_pyright(tmp_path: Path) -> None:
-    pytest.importorskip("pyright")  # the program comes with it, and fetches nothing
     (tmp_path / "use.py").write_text(USE)
     (tmp_path / "clients").symlink_to(ROOT / "clients")
     settings = {

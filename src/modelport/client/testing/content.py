@@ -112,7 +112,8 @@ def to_json(name: str, datatype: str, array: Array) -> list[Any]:
             f" for output {name}"
         )
     if datatype == "BYTES":
-        return [item.decode(errors="replace") for item in array.ravel().tolist()]
+        # Triton writes bytes into JSON as they are, UTF-8 or not.
+        return [item.decode(errors="surrogateescape") for item in array.ravel().tolist()]
     flat: list[Any] = array.ravel().tolist()
     return flat
 

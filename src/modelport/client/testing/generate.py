@@ -5,7 +5,6 @@ https://github.com/triton-inference-server/server/blob/main/docs/protocol/extens
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -13,7 +12,7 @@ from modelport.client.dtypes import Array
 from modelport.client.testing import content
 from modelport.client.testing.content import Sent
 from modelport.client.testing.core import Core
-from modelport.client.testing.inference import parse, request_of
+from modelport.client.testing.inference import compact, parse, request_of
 from modelport.client.testing.models import FakeModel
 from modelport.client.testing.requests import Refusal, Request
 
@@ -34,9 +33,9 @@ def single(
     request, sent = _read(core, name, version, body, headers)
     responses = list(core.infer(request, sent))
     if len(responses) != 1:
-        yield _compact({"error": _ONE})
+        yield compact({"error": _ONE})
     else:
-        yield _compact(_flat(core, request, *responses[0]))
+        yield compact(_flat(core, request, *responses[0]))
 
 
 def events(
@@ -51,12 +50,12 @@ def events(
     begun = False
     try:
         for answered, outputs in core.infer(request, sent):
-            yield b"data: " + _compact(_flat(core, request, answered, outputs)) + b"\n\n"
+            yield b"data: " + compact(_flat(core, request, answered, outputs)) + b"\n\n"
             begun = True
     except Refusal as error:
         if not begun:
             raise
-        yield b"data: " + _compact({"error": error.message}) + b"\n\n"
+        yield b"data: " + compact({"error": error.message}) + b"\n\n"
     except GeneratorExit:  # the connection broke
         core.left(request)
         raise
@@ -114,7 +113,3 @@ def _flat(
         values = content.to_json(name, known[name].datatype, array)
         document[name] = values[0] if len(values) == 1 else values
     return dict(sorted(document.items()))
-
-
-def _compact(document: Any) -> bytes:
-    return json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()

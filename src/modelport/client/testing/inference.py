@@ -124,7 +124,13 @@ def write(
         written.append(entry)
     document: dict[str, Any] = {"id": request.id} if request.id else {}
     document |= {"model_name": request.model, "model_version": version, "outputs": written}
-    return json.dumps(document, separators=(",", ":")).encode(), b"".join(binary)
+    return compact(document), b"".join(binary)
+
+
+def compact(document: Any) -> bytes:
+    """Write JSON as Triton does: no spaces, text as it is."""
+    text = json.dumps(document, separators=(",", ":"), ensure_ascii=False)
+    return text.encode(errors="surrogateescape")
 
 
 def _parts(body: bytes, headers: Mapping[str, str]) -> tuple[bytes, bytes]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,8 @@ _ALWAYS = (
 # Servers take more than two probes in less than 5 minutes for an attack, and hang up
 # (GOAWAY, too_many_pings), unless they are configured otherwise.
 _LEAST_KEEPALIVE_S = 310.0
+
+_KEY = re.compile(r"[a-z0-9._-]+")
 
 _COMPRESSION = {"gzip": grpc.Compression.Gzip, "deflate": grpc.Compression.Deflate}
 
@@ -100,6 +103,9 @@ class Metadata:
 
 def _to_metadata(headers: Mapping[str, str]) -> tuple[tuple[str, str | bytes], ...]:
     lowered = {name.lower(): value for name, value in headers.items()}
+    for name in lowered:
+        if not _KEY.fullmatch(name):  # grpc's own answer would be a ValueError
+            raise ClientError(f"gRPC cannot carry the header {name!r}: a-z, 0-9, - _ . only")
     return tuple(
         (name, value.encode() if name.endswith("-bin") else value)
         for name, value in lowered.items()

@@ -34,7 +34,7 @@ _CODES = {
     504: "DEADLINE_EXCEEDED",
 }
 # What a proxy may answer in its own words, without the protocol's JSON.
-_FROM_PROXIES = (401, 403, 429, 502, 503, 504)
+_FROM_PROXIES = (401, 403, 429, 500, 502, 503, 504)
 
 _UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, IndexError)
 
@@ -97,6 +97,8 @@ def raise_unless_ok(call: Call, response: Response) -> None:
     if status == _OK:
         return
     message = _server_message(response)
+    if not message and status == 404 and _is_document(response):
+        raise faults.lacking(call)
     if not message and status not in _FROM_PROXIES:
         raise faults.protocol(call, f"HTTP {status} without the protocol's error document")
     raise _refusal(call, status, message)
@@ -116,6 +118,11 @@ def _server_message(response: Response) -> str:
     except ValueError:
         return ""
     return str(document.get("error", "")) if isinstance(document, dict) else ""
+
+
+def _is_document(response: Response) -> bool:
+    """Whether a program answered, as web frameworks do for paths that they do not have."""
+    return response.headers.get("content-type", "").startswith("application/json")
 
 
 def _unpacked(response: Response) -> Buffer:
@@ -186,11 +193,11 @@ def _to_layout(document: Any) -> _Layout:
         end = begin + output["parameters"]["binary_data_size"]
         outputs.append((output["name"], output["datatype"], tuple(output["shape"]), begin, end))
         begin = end
-    return _Layout(document.get("model_version", ""), outputs)
+    return _Layout(document.get("model_version") or "", outputs)
 
 
 def _is_binary(output: Any) -> bool:
-    return "binary_data_size" in output.get("parameters", ())
+    return "binary_data_size" in (output.get("parameters") or ())
 
 
 def _to_reply(document: Any, binary: memoryview, elsewhere: Container[str]) -> Reply:
@@ -207,7 +214,7 @@ def _to_reply(document: Any, binary: memoryview, elsewhere: Container[str]) -> R
             position = end
         else:
             outputs[name] = from_json(datatype, shape, output["data"])
-    return Reply(outputs, document.get("model_version", ""), placed)
+    return Reply(outputs, document.get("model_version") or "", placed)
 
 
 def from_json(datatype: str, shape: Iterable[int], data: Any) -> Array:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -14,6 +14,7 @@ from modelport.client.exchange import (
     Exchange,
     IndexEntry,
     Inference,
+    Parameter,
     Reply,
     StreamExchange,
 )
@@ -191,7 +192,7 @@ def _constant_document(inference: Inference, parts: list[Buffer]) -> tuple[str, 
         inputs.append(_input(tensor) | {"parameters": where})
     begin = json.dumps(parameters)
     assert begin.endswith('"timeout": 0}')
-    rest = json.dumps({"inputs": inputs} | _outputs(inference))
+    rest = json.dumps({"inputs": inputs} | _outputs(inference, {"binary_data": True}))
     return f'"parameters":{begin[:-2]}', f"}},{rest[1:]}"
 
 
@@ -200,19 +201,14 @@ def _input(tensor: Tensor) -> dict[str, Any]:
     return {"name": tensor.name, "datatype": tensor.datatype, "shape": shape}
 
 
-def _outputs(inference: Inference) -> dict[str, Any]:
-    names = wanted_outputs(inference)
-    if not names:
-        return {}
-    regions = inference.output_regions
-    return {
-        "outputs": [
-            {"name": name, "parameters": region_parameters(regions[name])}
-            if name in regions
-            else {"name": name}
-            for name in names
-        ]
-    }
+def _outputs(inference: Inference, parameters: Mapping[str, Parameter]) -> dict[str, Any]:
+    """Name the outputs; of those that are named, Triton ignores ``binary_data_output`` (2.51.0)."""
+    named = []
+    for name in wanted_outputs(inference):
+        region = inference.output_regions.get(name)
+        how = parameters if region is None else region_parameters(region)
+        named.append({"name": name, "parameters": how} if how else {"name": name})
+    return {"outputs": named} if named else {}
 
 
 def _json_document(call: Call, inference: Inference) -> dict[str, Any]:
@@ -222,7 +218,7 @@ def _json_document(call: Call, inference: Inference) -> dict[str, Any]:
     if parameters:
         document["parameters"] = parameters
     document["inputs"] = [_input(t) | {"data": _elements(call, t)} for t in inference.tensors]
-    return document | _outputs(inference)
+    return document | _outputs(inference, {})
 
 
 def _elements(call: Call, tensor: Tensor) -> list[Any]:

@@ -210,3 +210,9 @@ def test_headers_cannot_smuggle(kind: str, headers: dict[str, str], closed_port:
         with pytest.raises(ClientError, match="characters that no header may have"):
             asker.ask("ready", asker.call(headers=own))
         asker.stop()
+
+
+@pytest.mark.parametrize("kind", ["grpc", "aio_grpc"])
+def test_headers_that_grpc_cannot_carry(kind: str) -> None:
+    with pytest.raises(ClientError, match="cannot carry the header 'a!b'"):
+        Asker(kind, "grpc://127.0.0.1:1", headers={"A!b": "c"})
