@@ -177,7 +177,7 @@ def _result(row: typed.Row) -> DigitsResult:
 PROGRAM = typed.Program(
     description="Reads one handwritten digit from an image.",
     subject=typed.Argument("image", "file", "path of a file", required=True),
-    shares=frozenset({"probability"}),
+    shares=("probability",),
 )
 
 

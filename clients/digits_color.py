@@ -176,7 +176,7 @@ def _result(row: typed.Row) -> DigitsColorResult:
 PROGRAM = typed.Program(
     description="Reads one handwritten digit in front of a photograph.",
     subject=typed.Argument("image", "file", "path of a file", required=True),
-    shares=frozenset({"probability"}),
+    shares=("probability",),
 )
 
 

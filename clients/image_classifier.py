@@ -190,7 +190,7 @@ def _result(row: typed.Row) -> ImageClassifierResult:
 PROGRAM = typed.Program(
     description="Names what a photograph shows: the five best of ImageNet's 1,000 …",
     subject=typed.Argument("image", "file", "path of a file", required=True),
-    shares=frozenset({"probability"}),
+    shares=("probability",),
 )
 
 

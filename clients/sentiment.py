@@ -172,7 +172,7 @@ PROGRAM = typed.Program(
         "UTF-8; its first 512 words and marks are read",
         required=True,
     ),
-    shares=frozenset({"probability"}),
+    shares=("probability",),
 )
 
 

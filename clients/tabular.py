@@ -531,7 +531,7 @@ PROGRAM = typed.Program(
         typed.Argument("worst_symmetry", "float", "float32[1]", required=True),
         typed.Argument("worst_fractal_dimension", "float", "float32[1]", required=True),
     ),
-    shares=frozenset({"probability"}),
+    shares=("probability",),
 )
 
 

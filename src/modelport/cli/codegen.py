@@ -51,7 +51,9 @@ def python(
     as_json: bool,
     **where: Path,
 ) -> None:
-    """Write a typed wrapper for each public model, or for those named; each is a program too.
+    """Write a typed wrapper for each model.
+
+    All public models have one, or those that are named; each is a program too.
 
     What is generated follows from the interface alone, so that a new version of a model with the
     same tensors changes nothing. A checkout without built models has no words on what tensors

@@ -59,6 +59,15 @@ def _flat(node: Node) -> str:
     return node if isinstance(node, str) else node.flat()
 
 
+def prefixed(before: str, node: Node) -> Node:
+    """Put a piece of code behind some text, such as ``name=``."""
+    if isinstance(node, str):
+        return before + node
+    if isinstance(node, Comprehension):
+        return Comprehension(before + node.before, node.element, node.clause)
+    return Bracketed(before + node.before, node.elements, node.after)
+
+
 def lay_out(node: Node, indent: int = 0, after: str = "") -> str:
     """Lay a piece of code out; a line that is too long is broken at its outermost brackets.
 

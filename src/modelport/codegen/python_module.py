@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from modelport.codegen import python_names as names
+from modelport.codegen import python_program
 from modelport.codegen import python_types as types
 from modelport.codegen.python_layout import (
     WIDTH,
@@ -19,6 +19,7 @@ from modelport.codegen.python_layout import (
     lay_out,
     paragraph,
     plain,
+    prefixed,
     quoted,
     sentence,
 )
@@ -109,7 +110,7 @@ class _Module:
 
     def _example_program(self) -> str:
         subject = self.types.subject
-        given = f" {_sample_word(subject)}" if subject else " --help"
+        given = f" {python_program.sample_word(subject)}" if subject else " --help"
         return f"    {self.naming.program}{given}"
 
     def _example(self) -> str:
@@ -136,9 +137,9 @@ class _Module:
     def _sample_arguments(self) -> Iterator[str]:
         required = [one for one in self.types.parameters if one.required]
         if self.types.subject:
-            yield _sample(self.types.subject)
+            yield python_program.sample(self.types.subject)
             return
-        yield from (f"{one.name}={_sample(one)}" for one in required[:2])
+        yield from (f"{one.name}={python_program.sample(one)}" for one in required[:2])
         if len(required) > 2 or not required:
             yield "..."
 
@@ -165,7 +166,7 @@ class _Module:
         if self.types.aliases or self.types.labels:
             yield ""
         for name, node in self.types.aliases.items():
-            yield lay_out(_prefixed(f"{name}: TypeAlias = ", node))
+            yield lay_out(prefixed(f"{name}: TypeAlias = ", node))
         for name, labels in self.types.labels.items():
             yield lay_out(Bracketed(f"{name}: Final = (", [quoted(label) for label in labels]))
 
@@ -354,7 +355,7 @@ class _Module:
         read = [f"{one.name}={one.value}" for one in self.types.results]
         result = lay_out(Bracketed(f"return {self.result}(", read), 4)
         yield f"def _result(row: typed.Row) -> {self.result}:\n{result}"
-        yield lay_out(self._program()) + "\n\n\n" + self._main()
+        yield lay_out(python_program.declared(self.interface, self.types)) + "\n\n\n" + self._main()
 
     def _item_function(self) -> str:
         subject = self.types.subject
@@ -378,25 +379,6 @@ class _Module:
             ]
         lines.append(lay_out(Bracketed("return {", _entries(values), "}"), 4))
         return "\n".join([signature, *lines])
-
-    def _program(self) -> Bracketed:
-        subject = self.types.subject
-        options = [_argument(one) for one in self.types.parameters if one is not subject]
-        about = self.interface.doc or f"Calls the model {self.interface.model}."
-        fields: list[Node] = [f"description={quoted(_short(about))}"]
-        if subject:
-            fields.append(_prefixed("subject=", _argument(subject)))
-        if options:
-            fields.append(Bracketed("options=(", options))
-        shares = [one.name for one in self.types.results if _is_share(one.tensor)]
-        if shares:
-            listed = ", ".join(map(quoted, shares))
-            fields.append(f"shares=frozenset({{{listed}}})")
-        if self.interface.decoupled:
-            fields.append('way="stream"')
-        elif self.interface.stateful:
-            fields.append('way="sequence"')
-        return Bracketed("PROGRAM = typed.Program(", fields)
 
     def _main(self) -> str:
         doc = docstring("Ask what the command line says, and print it; gives the exit code.")
@@ -423,14 +405,6 @@ def offered(interface: Interface, cls: str) -> tuple[str, ...]:
 
 def _named(cls: str, is_async: bool) -> tuple[str, str]:
     return ("Async", f"Async{cls}") if is_async else ("", cls)
-
-
-def _prefixed(before: str, node: Node) -> Node:
-    if isinstance(node, str):
-        return before + node
-    if isinstance(node, Comprehension):
-        return Comprehension(before + node.before, node.element, node.clause)
-    return Bracketed(before + node.before, node.elements, node.after)
 
 
 def _statement(line: str) -> str:
@@ -472,51 +446,9 @@ def _of_item(one: Parameter) -> str:
     return re.sub(rf"\b{re.escape(one.name)}\b", f"item.{one.name}", one.value)
 
 
-def _argument(one: Parameter) -> Bracketed:
-    doc = "path of a file" if one.pixels else one.tensor.doc or types.shape(one.tensor)
-    given = [quoted(one.name), quoted(_kind(one)), quoted(_short(doc))]
-    required = ["required=True"] if one.required else []
-    return Bracketed("typed.Argument(", given + required)
-
-
-def _short(words: str) -> str:
-    """Make words fit on a line of their own, deep in brackets."""
-    return textwrap.shorten(words, WIDTH - 30, placeholder=" …")
-
-
-def _kind(one: Parameter) -> str:
-    tensor = one.tensor
-    if tensor.datatype == "BYTES":
-        if not tensor.scalar:
-            return "texts" if len(tensor.dims) == 1 else "array"
-        return {"image": "file", "file": "file", "json": "json"}.get(tensor.content, "text")
-    return one.annotation if tensor.scalar else "array"
-
-
-def _is_share(tensor: TensorInterface) -> bool:
-    bounds = (tensor.minimum, tensor.maximum)
-    return tensor.scalar and tensor.datatype.startswith("FP") and bounds == (0.0, 1.0)
-
-
 def _listed(title: str, entries: list[str], indent: int = 4) -> str:
     lines = [paragraph(entry, indent + 4, 4) for entry in entries]
     return "\n".join([" " * indent + title, *lines])
-
-
-def _sample(one: Parameter) -> str:
-    kind = _kind(one)
-    samples = {"text": '"some text"', "file": '"file"', "texts": '["some text"]', "json": "{}"}
-    if one.tensor.content == "image":
-        return '"photo.png"'
-    return {**samples, "int": "1", "float": "1.0", "bool": "True"}.get(kind, "[...]")
-
-
-def _sample_word(one: Parameter) -> str:
-    kind = _kind(one)
-    if one.tensor.content == "image":
-        return "photo.png"
-    words = {"text": '"some text"', "file": "file", "texts": '"some text"', "json": "'{}'"}
-    return {**words, "int": "1", "float": "1.0", "bool": "true"}.get(kind, "array.npy")
 
 
 def _code(name: str) -> str:

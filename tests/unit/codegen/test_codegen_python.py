@@ -108,6 +108,19 @@ def test_items_that_fit_go_together_and_come_back_in_order(pictures: ModuleType)
     assert pictures.Pictures(client).batch([]) == []
 
 
+def test_a_failure_says_which_items_it_is_about(pictures: ModuleType) -> None:
+    class Failing(Answering):
+        def infer(self, model: str, inputs: Any, **given: Any) -> Any:
+            if np.shape(inputs["pixels"])[1:] == (3, 3):
+                raise InvalidInputError("too large")
+            return super().infer(model, inputs, **given)
+
+    small, large = np.zeros((2, 2), np.uint8), np.zeros((3, 3), np.uint8)
+    with pytest.raises(InvalidInputError) as failure:
+        pictures.Pictures(Failing(ANSWER)).batch([small, large, small, large])
+    assert failure.value.objects["items"] == [1, 3]
+
+
 def test_colour_is_not_taken_for_a_batch(pictures: ModuleType) -> None:
     with pytest.raises(InvalidInputError, match=r"\[-1, -1\] \(-1: any size\), got uint8\[8, 8, 3"):
         pictures.Pictures(Answering(ANSWER))(np.zeros((8, 8, 3), np.uint8))

@@ -7,11 +7,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from modelport.client.typed import items
-from modelport.client.typed.items import Item, Row
+from modelport.client.typed.items import Group, Item, Row
 from modelport.client.typed.model import Model
+from modelport.errors import ClientError
 
 if TYPE_CHECKING:
-    from modelport.client import AsyncClient  # type: ignore[attr-defined, unused-ignore]
+    from modelport.client import AsyncClient
     from modelport.client.tensors import Array, Value
 
 Result = TypeVar("Result")
@@ -35,7 +36,7 @@ class AsyncWrapper:
     model: ClassVar[Model]
 
     def __init__(self, server: str | AsyncClient | None = None, *, version: str | int = "") -> None:
-        from modelport.client import AsyncClient  # type: ignore[attr-defined, unused-ignore]
+        from modelport.client import AsyncClient
 
         self._owned = not isinstance(server, AsyncClient)
         self._client = (
@@ -79,10 +80,18 @@ class AsyncWrapper:
 
     async def _ask_all(self, many: Iterable[Item], timeout_s: float | None) -> list[Row]:
         found: dict[int, Row] = {}
-        for places, inputs in items.grouped(self.model, many):
-            answer = await self._infer(inputs, timeout_s)
-            found |= {place: Row(self.model, answer, i) for i, place in enumerate(places)}
+        for group in items.grouped(self.model, many):
+            answer = await self._infer_group(group, timeout_s)
+            found |= {place: Row(self.model, answer, i) for i, place in enumerate(group.places)}
         return [found[place] for place in range(len(found))]
+
+    async def _infer_group(self, group: Group, timeout_s: float | None) -> dict[str, Array]:
+        try:
+            return await self._infer(group.inputs, timeout_s)
+        except ClientError as error:
+            # Rows that it names are those of the request, which may hold some items only.
+            error.objects["items"] = group.places
+            raise
 
     async def _infer(self, inputs: dict[str, Value], timeout_s: float | None) -> dict[str, Array]:
         await self._check()

@@ -61,7 +61,7 @@ class Program:
     description: str
     subject: Argument | None = None
     options: tuple[Argument, ...] = ()
-    shares: frozenset[str] = frozenset()
+    shares: tuple[str, ...] = ()
     way: Literal["call", "stream", "sequence"] = "call"
 
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from modelport.client.client import Client
 from modelport.client.typed import items
-from modelport.client.typed.items import Item, Row
+from modelport.client.typed.items import Group, Item, Row
 from modelport.client.typed.model import Model
+from modelport.errors import ClientError
 
 if TYPE_CHECKING:
     from modelport.client.tensors import Array, Value
@@ -75,10 +76,18 @@ class Wrapper:
 
     def _ask_all(self, many: Iterable[Item], timeout_s: float | None) -> list[Row]:
         found: dict[int, Row] = {}
-        for places, inputs in items.grouped(self.model, many):
-            answer = self._infer(inputs, timeout_s)
-            found |= {place: Row(self.model, answer, i) for i, place in enumerate(places)}
+        for group in items.grouped(self.model, many):
+            answer = self._infer_group(group, timeout_s)
+            found |= {place: Row(self.model, answer, i) for i, place in enumerate(group.places)}
         return [found[place] for place in range(len(found))]
+
+    def _infer_group(self, group: Group, timeout_s: float | None) -> dict[str, Array]:
+        try:
+            return self._infer(group.inputs, timeout_s)
+        except ClientError as error:
+            # Rows that it names are those of the request, which may hold some items only.
+            error.objects["items"] = group.places
+            raise
 
     def _infer(self, inputs: dict[str, Value], timeout_s: float | None) -> dict[str, Array]:
         self._check()
