@@ -80,9 +80,11 @@ class Driver:
             return cast("Answer", end.value)
 
     def close(self) -> None:
-        """Let go of the threads."""
-        if self._pool:
-            self._pool.shutdown(wait=False)
+        """Let go of the threads; a call that comes later is refused by its transport."""
+        with self._lock:
+            pool, self._pool = self._pool, None
+        if pool:
+            pool.shutdown(wait=False)
 
     def _threads(self) -> ThreadPoolExecutor:
         with self._lock:
