@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from types import TracebackType
 from typing import Any, Literal, TypeVar
 
@@ -21,7 +21,7 @@ from modelport.client.retry import Retry
 from modelport.client.session import Asked, Inputs, Session
 from modelport.client.steps import Steps
 from modelport.client.tensors import Value
-from modelport.errors import ClientError
+from modelport.errors import ClientError, InvalidInputError
 
 Answer = TypeVar("Answer")
 
@@ -107,7 +107,7 @@ class AsyncClient:
         )
         return await self.ask(call, inputs, asked)
 
-    async def stream(
+    def stream(
         self,
         model: str,
         inputs: Mapping[str, Value],
@@ -119,7 +119,7 @@ class AsyncClient:
         priority: int = 0,
         parameters: Mapping[str, Parameter] | None = None,
         headers: Mapping[str, str] | None = None,
-    ) -> AsyncIterator[Result]:
+    ) -> AsyncGenerator[Result, None]:
         """Give the responses of a stream as they come.
 
         As :meth:`Client.stream <modelport.client.Client.stream>`; the inputs are checked when the
@@ -132,8 +132,7 @@ class AsyncClient:
             priority=priority,
             parameters=parameters or {},
         )
-        async for result in self.listen(call, inputs, asked):
-            yield result
+        return self.listen(call, inputs, asked)
 
     def sequence(self, model: str, *, version: str | int = "", id: int = 0) -> AsyncSequence:  # noqa: A002
         """Begin a sequence of requests to a stateful model."""
@@ -247,7 +246,9 @@ class AsyncClient:
         """Check what an inference sends."""
         return await self._run(self._session.prepare(call, inputs, asked))
 
-    async def listen(self, call: Call, inputs: Inputs, asked: Asked) -> AsyncIterator[Result]:
+    async def listen(
+        self, call: Call, inputs: Inputs, asked: Asked
+    ) -> AsyncGenerator[Result, None]:
         """Carry out a stream that has begun."""
         inference = await self.prepare(call, inputs, asked)
         stream = await self._run(self._session.open(call, inference))
@@ -307,24 +308,26 @@ class AsyncModel:
         inputs, asked = given(values, named), wanted(outputs)
         if self._collector is None:
             return await self._client.ask(call, inputs, asked)
-        inference = await self._client.prepare(call, inputs, asked)
+        try:
+            inference = await self._client.prepare(call, inputs, asked)
+        except InvalidInputError:  # it may be a batch that is to be split
+            return await self._client.ask(call, inputs, asked)
         most = inference.model.max_batch_size if inference.model else 0
-        if not most:
+        if not (most and inference.tensors):
             return await self._client.ask(call, inputs, asked)
         return await self._collector.ask(call, inference, most)
 
-    async def stream(
+    def stream(
         self,
         *values: Any,
         outputs: Iterable[str] | None = None,
         request_id: str = "",
         timeout_s: float | None = None,
         **named: Value,
-    ) -> AsyncIterator[Result]:
+    ) -> AsyncGenerator[Result, None]:
         """Give the responses of a stream as they come."""
         call = self._client.begin(self.name, self.version, request_id, timeout_s)
-        async for result in self._client.listen(call, given(values, named), wanted(outputs)):
-            yield result
+        return self._client.listen(call, given(values, named), wanted(outputs))
 
     def sequence(self, *, id: int = 0) -> AsyncSequence:  # noqa: A002
         """Begin a sequence of requests."""

@@ -8,12 +8,13 @@ requests that sending them one by one is what costs.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 import numpy as np
 
+from modelport.client import faults
 from modelport.client.exchange import Inference
 from modelport.client.faults import Call
 from modelport.client.result import Result
@@ -49,6 +50,11 @@ class _Item:
     inference: Inference
     rows: int
     answer: asyncio.Future[Result]
+
+    @property
+    def waits(self) -> bool:
+        """Whether the caller is still there."""
+        return not self.answer.done()
 
 
 @dataclass
@@ -86,9 +92,15 @@ class Collector:
         """
         rows = inference.tensors[0].array.shape[0]
         most = min(most, self._settings.max_size or most)
-        item = _Item(call, inference, rows, asyncio.get_running_loop().create_future())
-        self._add(item, _kind(inference), most)
-        return await item.answer
+        loop = asyncio.get_running_loop()
+        item = _Item(call, inference, rows, loop.create_future())
+        # The batch may run for longer, for others.
+        timer = loop.call_later(call.remaining_s(), _expire, item)
+        try:
+            self._add(item, _kind(inference), most)
+            return await item.answer
+        finally:
+            timer.cancel()
 
     def _add(self, item: _Item, kind: Any, most: int) -> None:
         batch = self._batches.get(kind)
@@ -108,30 +120,40 @@ class Collector:
         batch = self._batches.pop(kind)
         if batch.timer:
             batch.timer.cancel()
-        items = [item for item in batch.items if not item.answer.done()]  # some were cancelled
+        items = [item for item in batch.items if item.waits]
         if items:
-            task = asyncio.ensure_future(self._answer(items))
-            self._sending.add(task)
-            task.add_done_callback(self._sending.discard)
+            self._begin(self._answer(items) if len(items) > 1 else self._alone(items[0]), items)
+
+    def _begin(self, steps: Coroutine[Any, Any, None], items: Sequence[_Item]) -> None:
+        """Send something in the background, and no longer than somebody waits for it."""
+        task = asyncio.ensure_future(steps)
+        self._sending.add(task)
+        task.add_done_callback(self._sending.discard)
+
+        def leave(_: object) -> None:
+            if not any(item.waits for item in items):
+                task.cancel()
+
+        for item in items:
+            item.answer.add_done_callback(leave)
 
     async def _answer(self, items: Sequence[_Item]) -> None:
-        if len(items) == 1:
-            await self._alone(items[0])
-            return
-        # Until the last of the callers has gone.
-        call = max((item.call for item in items), key=lambda call: call.expires_s)
         try:
-            result = await self._send(call, _joined(items), _asked(items[0]))
+            result = await self._send(_call_of_all(items), _joined(items), _asked(items[0]))
         except (InvalidInputError, ServerFaultError, PartialBatchError):
             # One caller's request must not fail another's.
-            await asyncio.gather(*(self._alone(item) for item in items))
+            for item in items:
+                if item.waits:
+                    self._begin(self._alone(item), [item])
         except ClientError as error:
             for item in items:
-                _settle(item, error)
+                _settle(item, _own(error, item.call))
         except asyncio.CancelledError:
-            for item in items:
-                item.answer.cancel()
+            _leave(items)
             raise
+        except Exception as error:  # noqa: BLE001 - of a header function, say: nobody must hang
+            for item in items:
+                _settle(item, error)
         else:
             _share(result, items)
 
@@ -139,14 +161,18 @@ class Collector:
         inputs: dict[str, Value] = {tensor.name: tensor.array for tensor in item.inference.tensors}
         try:
             _settle(item, await self._send(item.call, inputs, _asked(item)))
-        except ClientError as error:
+        except asyncio.CancelledError:
+            _leave([item])
+            raise
+        except Exception as error:  # noqa: BLE001 - as above
             _settle(item, error)
 
     async def close(self) -> None:
         """Send what waits, and wait for the answers."""
         for kind in list(self._batches):
             self._flush(kind)
-        await asyncio.gather(*self._sending, return_exceptions=True)
+        while self._sending:  # a batch that fails goes on as single requests
+            await asyncio.gather(*self._sending, return_exceptions=True)
 
 
 def _kind(inference: Inference) -> Any:
@@ -186,21 +212,48 @@ def _share(result: Result, items: Sequence[_Item]) -> None:
         start = stop
 
 
+def _call_of_all(items: Sequence[_Item]) -> Call:
+    """Make the call of a batch: it has the ids of all, and the time of whoever has most."""
+    longest = max((item.call for item in items), key=lambda call: call.expires_s)
+    ids = dict.fromkeys(item.call.request_id for item in items if item.call.request_id)
+    return replace(longest, request_id=",".join(ids))
+
+
+def _own(error: ClientError, call: Call) -> ClientError:
+    """Make one caller's error of the batch's: callers must not share what they raise."""
+    objects = {**error.objects, "request_id": call.request_id}
+    own = type(error)(error.what, cause=error.cause, next_step=error.next_step, **objects)
+    own.__cause__ = error.__cause__
+    return own
+
+
 def _not_rows(call: Call, name: str, shape: tuple[int, ...], rows: int) -> ClientError:
     return ClientError(
         f"output {name!r} of {call.about()} has the shape {list(shape)} for {rows} rows: its"
         " first dimension is not the batch, so that callers cannot share one",
         next_step="call this model without micro_batch",
         model=call.model,
+        version=call.version,
+        request_id=call.request_id,
+        attempts=call.attempts,
         endpoint=call.endpoint,
         tensor=name,
     )
 
 
-def _settle(item: _Item, outcome: Result | ClientError) -> None:
-    if item.answer.done():
+def _settle(item: _Item, outcome: Result | Exception) -> None:
+    if not item.waits:
         return
-    if isinstance(outcome, ClientError):
+    if isinstance(outcome, Exception):
         item.answer.set_exception(outcome)
     else:
         item.answer.set_result(outcome)
+
+
+def _expire(item: _Item) -> None:
+    _settle(item, faults.deadline(item.call))
+
+
+def _leave(items: Sequence[_Item]) -> None:
+    for item in items:
+        item.answer.cancel()

@@ -202,9 +202,16 @@ class Session:
     # --- streams ---------------------------------------------------------------
 
     def prepare(self, call: Call, inputs: Inputs, asked: Asked = PLAIN) -> Steps[Inference]:
-        """Check what is to be sent on a stream."""
-        model = self.catalogue.known(call) or (yield from self.catalogue.learn(call))
-        return _checked(model, inputs, asked, whole=True)
+        """Check what is to be sent in one request: on a stream, or with others' rows."""
+        cached = self.catalogue.known(call)
+        try:
+            model = cached or (yield from self.catalogue.learn(call))
+            return _checked(model, inputs, asked, whole=True)
+        except InvalidInputError:
+            changed = (yield from self.catalogue.relearn(call, cached)) if cached else None
+            if changed is None:
+                raise
+        return _checked(changed, inputs, asked, whole=True)
 
     def open(self, call: Call, inference: Inference) -> Steps[Streaming]:
         """Send the request of a stream and wait for the first reply."""

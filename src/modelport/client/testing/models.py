@@ -54,8 +54,7 @@ class FakeModel:
         self.last_ms = 0
         self._lock = threading.Lock()
         self._sequences: set[int | str] = set()
-        parameters = inspect.signature(answer).parameters.values()
-        self._takes_request = sum(_must_be_given(parameter) for parameter in parameters) > 1
+        self._takes_request = _parameters(answer) > 1
 
     # --- requests ----------------------------------------------------------------
 
@@ -207,6 +206,15 @@ class FakeModel:
                     " START flag on the first request of the sequence"
                 )
             (self._sequences.discard if step.end else self._sequences.add)(step.id)
+
+
+def _parameters(answer: Answer) -> int:
+    """Count what must be given to a function; some of Python's own (``dict``) do not tell."""
+    try:
+        parameters = inspect.signature(answer).parameters.values()
+    except ValueError:
+        return 1
+    return sum(map(_must_be_given, parameters))
 
 
 def _must_be_given(parameter: inspect.Parameter) -> bool:
