@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeAlias, TypeVar
 
 from modelport.client.endpoints import Endpoints, Target
-from modelport.client.exchange import Exchange, Reply, StreamExchange, Wire
+from modelport.client.exchange import Exchange, Reply, SequenceStep, StreamExchange, Wire
 from modelport.client.faults import Call
 from modelport.client.hedge import Hedge, Times
 from modelport.client.retry import Budget, Retry, is_felt, is_repeatable
@@ -34,12 +34,14 @@ class Order(Generic[Answer]):
         idempotent: running it twice does no harm.
         served: a server has the model, so that one without it is one that starts.
         keep: leave the target in flight at the end.
+        step: the request's place in a sequence, which stays with one target.
     """
 
     attempt: Attempt[Answer]
     idempotent: bool
     served: bool = False
     keep: bool = False
+    step: SequenceStep | None = None
 
 
 @dataclass
@@ -76,7 +78,13 @@ class Dispatcher:
         self._times: dict[str, Times] = {}
 
     def send(
-        self, call: Call, attempt: Attempt[Answer], *, idempotent: bool, served: bool = False
+        self,
+        call: Call,
+        attempt: Attempt[Answer],
+        *,
+        idempotent: bool,
+        served: bool = False,
+        step: SequenceStep | None = None,
     ) -> Steps[Answer]:
         """Give the answer of one request, whichever server and attempt it comes from.
 
@@ -85,11 +93,12 @@ class Dispatcher:
             attempt: carries the request out on one target.
             idempotent: running the request twice does no harm.
             served: a server has the model, so that one without it is one that starts.
+            step: the request's place in a sequence.
 
         Raises:
             ClientError: of the last attempt.
         """
-        order = Order(attempt, idempotent, served)
+        order = Order(attempt, idempotent, served, step=step)
         if self._hedge is None or not idempotent:
             answer, _, _ = yield from self._repeat(call, order, [])
             return answer
@@ -183,7 +192,7 @@ class Dispatcher:
         endpoints = self.endpoints
         if endpoints.stale:
             yield from endpoints.resolve(call)
-        target = endpoints.choose(call, tried)
+        target = endpoints.choose(call, tried, order.step)
         if target.name != call.endpoint or number > 1:
             call = replace(call, endpoint=target.name, attempts=number)
         tried.append(target)
@@ -198,6 +207,8 @@ class Dispatcher:
             endpoints.release(target)
         if target.failures or target.unfit:
             endpoints.succeeded(target, call.model)
+        if order.step:
+            endpoints.keep(call, order.step, target)
         self._budget.earn()
         if endpoints.retired:
             for gone in endpoints.take_idle():

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from modelport.client import faults
+from modelport.client.exchange import SequenceStep
 from modelport.client.faults import Call
 from modelport.client.retry import is_dead
 from modelport.client.shared_memory import SharedMemory
@@ -33,6 +34,7 @@ _RESOLVE_PAUSE_S = 1.0
 
 _FIT = (0.0, 0.0)
 _MOST_UNFIT = 256
+_MOST_SEQUENCES = 65_536
 
 
 @dataclass(frozen=True)
@@ -118,6 +120,7 @@ class Endpoints:
         self._resolve_at_s = 0.0 if self._named else float("inf")
         self.targets = [Target(e, connect(e)) for e in endpoints if not _has_name(e)]
         self.retired: list[Target] = []
+        self._sequences: dict[tuple[str, int], Target] = {}
         self._lock = threading.Lock()
         # The only one there will ever be: nothing to choose, and so nothing to count or lock.
         # Threads that meet at a lock for each call take turns, a fifth slower at 32 of them.
@@ -125,12 +128,16 @@ class Endpoints:
 
     # --- choosing --------------------------------------------------------------
 
-    def choose(self, call: Call, avoid: Collection[Target] = ()) -> Target:
+    def choose(
+        self, call: Call, avoid: Collection[Target] = (), step: SequenceStep | None = None
+    ) -> Target:
         """Give the endpoint for one attempt, counted as in flight until :meth:`release`.
 
         Args:
             call: for the message of the error.
             avoid: those that have just failed it; asked again only when there are no others.
+            step: the request's place in a sequence: only the server that answered the first
+                request of it knows what came before.
 
         Raises:
             ClientError: every endpoint is left alone; the class is that of its last failure.
@@ -139,16 +146,17 @@ class Endpoints:
         if only is not None and not only.open_for_s:
             return only
         with self._lock:
-            target = self._best(call, avoid)
+            target = self._best(call, avoid, self._holder(call, step) if step else None)
             if target is not only:
                 target.in_flight += 1
             return target
 
-    def _best(self, call: Call, avoid: Collection[Target]) -> Target:
+    def _best(self, call: Call, avoid: Collection[Target], holder: Target | None) -> Target:
         now = self._clock()
-        able = [target for target in self.targets if now >= target.open_until_s]
+        targets = [holder] if holder else self.targets
+        able = [target for target in targets if now >= target.open_until_s]
         if not able:
-            raise _left_alone(call, self.targets, now)
+            raise _left_alone(call, targets, now)
         fit = [t for t in able if not t.unfit or t.unfit.get(call.model, _FIT)[0] <= now] or able
         fresh = [target for target in fit if target not in avoid]
         fresh = fresh or [target for target in able if target not in avoid] or able
@@ -165,6 +173,26 @@ class Endpoints:
         if target is not self._only:
             with self._lock:
                 target.in_flight -= 1
+
+    # --- sequences -------------------------------------------------------------
+
+    def keep(self, call: Call, step: SequenceStep, target: Target) -> None:
+        """Note which endpoint has answered a step of a sequence, until its last step."""
+        if target is self._only:
+            return
+        key = (call.model, step.id)
+        with self._lock:
+            self._sequences.pop(key, None)
+            if step.end:
+                return
+            if len(self._sequences) >= _MOST_SEQUENCES:  # those that nobody ended
+                self._sequences.pop(next(iter(self._sequences)))
+            self._sequences[key] = target
+
+    def _holder(self, call: Call, step: SequenceStep) -> Target | None:
+        """Give the endpoint that remembers a sequence; any may begin it anew."""
+        holder = None if step.start else self._sequences.get((call.model, step.id))
+        return holder if holder in self.targets else None
 
     # --- health ----------------------------------------------------------------
 

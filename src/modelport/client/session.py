@@ -182,7 +182,9 @@ class Session:
 
         try:
             return (
-                yield from self.dispatcher.send(call, attempt, idempotent=idempotent, served=True)
+                yield from self.dispatcher.send(
+                    call, attempt, idempotent=idempotent, served=True, step=asked.step
+                )
             )
         except ModelNotFoundError as error:
             self.catalogue.forget(call.model)

@@ -165,6 +165,7 @@ def test_nothing_of_a_payload_is_logged(
     secret = "pssst-4711"
     answer = secret.upper()
     caplog.set_level(logging.DEBUG)
+    caplog.set_level(logging.DEBUG, "modelport.client")  # the command line may have set another
     client.infer("upper", {"text": [secret] * 10}, headers={"authorization": secret})
     for failure in ("overloaded", "lost", "fault", "invalid", "garbage"):
         server.fail("upper", with_=failure)

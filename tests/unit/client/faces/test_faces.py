@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from faces import TEXT, count, texts
+from faces import TEXT, count, equip, texts
 
 from modelport.client import (
     ClientError,
@@ -16,6 +16,7 @@ from modelport.client import (
     InvalidInputError,
     PartialBatchError,
     ServerFaultError,
+    ServerRefusedError,
 )
 from modelport.client.testing import FakeServer, Request
 
@@ -160,6 +161,25 @@ def test_a_first_step_that_failed_is_first_again(server: FakeServer, client: Any
         with pytest.raises(ConnectionLostError):
             sequence.send(1)
         assert int(sequence.send(2).total.item()) == 2
+
+
+def test_a_sequence_stays_with_the_server_that_knows_it(server: FakeServer, connect: Open) -> None:
+    with FakeServer() as other:
+        client = connect(server, equip(other))
+        sequences = [client.sequence("total") for _ in range(8)]
+        for value in (1, 2, 3):
+            totals = [int(sequence.send(value).total.item()) for sequence in sequences]
+        assert totals == [6] * 8
+        by_server = [{r.sequence.id for r in s.requests if r.sequence} for s in (server, other)]
+        assert not by_server[0] & by_server[1]
+        held = by_server[0] and next(s for s in sequences if s.id in by_server[0])
+        if held:
+            server.stop()
+            with pytest.raises((ServerRefusedError, ConnectionLostError)):
+                held.send(4)  # nobody else knows of it
+            other_steps = len(other.requests)
+            assert int(client.sequence("total").send(1).total.item()) == 1
+            assert len(other.requests) == other_steps + 1
 
 
 def test_a_step_is_never_split(server: FakeServer, client: Any) -> None:
