@@ -72,7 +72,7 @@ class Dispatcher:
         self.endpoints = endpoints
         self._retry, self._budget = retry, Budget(retry.budget)
         self._hedge = hedge
-        self._extra = Budget(hedge.max_extra if hedge else 0.0, burst=1.0)
+        self._extra = Budget(hedge.max_extra if hedge else 0.0)
         self._times: dict[str, Times] = {}
 
     def send(
