@@ -213,6 +213,7 @@ class Dispatcher:
         tried: list[Target],
     ) -> Steps[None]:
         """Wait before the next attempt; raise the error where there is to be none."""
+        error.objects["attempts"] = attempts
         others = any(target not in tried for target in self.endpoints.targets)
         again = is_repeatable(
             error, idempotent=order.idempotent, served=order.served, others=others
