@@ -74,7 +74,7 @@ class Dispatcher:
         self.endpoints = endpoints
         self._retry, self._budget = retry, Budget(retry.budget)
         self._hedge = hedge
-        self._extra = Budget(hedge.max_extra if hedge else 0.0, burst=1.0)
+        self._extra = Budget(hedge.max_extra if hedge else 0.0)
         self._times: dict[str, Times] = {}
 
     def send(
@@ -224,6 +224,7 @@ class Dispatcher:
         tried: list[Target],
     ) -> Steps[None]:
         """Wait before the next attempt; raise the error where there is to be none."""
+        error.objects["attempts"] = attempts
         others = any(target not in tried for target in self.endpoints.targets)
         again = is_repeatable(
             error, idempotent=order.idempotent, served=order.served, others=others

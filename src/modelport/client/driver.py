@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import queue
 import socket
 import threading
 import time
@@ -13,7 +12,7 @@ from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import Any, TypeVar, cast
 
 from modelport.client import faults
-from modelport.client.faults import Call
+from modelport.client.race import Contest, Racer, Timer
 from modelport.client.steps import Ask, Close, Open, Race, Resolve, Sleep, Steps, Together
 from modelport.client.url import Endpoint
 from modelport.errors import ClientError
@@ -24,36 +23,12 @@ Answer = TypeVar("Answer")
 _MOST_THREADS = 1024
 
 
-class Racer:
-    """One of two generators that run side by side and of which only the first to end counts."""
-
-    def __init__(self) -> None:
-        self._asked: Ask | None = None
-        self._lost = False
-
-    def asks(self, effect: Any) -> None:
-        """Note what it waits for now.
-
-        Raises:
-            ClientError: the other one has ended.
-        """
-        self._asked = effect if isinstance(effect, Ask) else None
-        if self._lost:
-            raise faults.cancelled(_call_of(effect))
-
-    def cancel(self) -> None:
-        """Let it end soon, on the server too."""
-        self._lost = True
-        asked = self._asked
-        if asked:
-            asked.transport.cancel(asked.call)
-
-
 class Driver:
     """Runs the steps of calls; safe to share between threads."""
 
     def __init__(self) -> None:
         self._pool: ThreadPoolExecutor | None = None
+        self._timers: Timer | None = None
         self._lock = threading.Lock()
 
     def run(self, steps: Steps[Answer], racer: Racer | None = None) -> Answer:
@@ -85,6 +60,8 @@ class Driver:
             pool, self._pool = self._pool, None
         if pool:
             pool.shutdown(wait=False)
+        if self._timers:
+            self._timers.close()
 
     def _threads(self) -> ThreadPoolExecutor:
         with self._lock:
@@ -122,28 +99,23 @@ class Driver:
             return error
 
     def race(self, effect: Race) -> Any:
-        """Run one generator, and the other one too when the first takes long."""
-        ended: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
-        racers = [self._start(effect.first, ended)]
+        """Run one generator here, and the other one in another thread if this takes long."""
+        contest = Contest(self, effect)
+        self._timer().after(effect.delay_s, contest)
         try:
-            try:
-                future = ended.get(timeout=effect.delay_s)
-            except queue.Empty:
-                second = effect.second()
-                if second:
-                    racers.append(self._start(second, ended))
-                future = ended.get()
-            if future.exception() and len(racers) > 1:
-                future = ended.get()
-            return future.result()
+            return contest.run_first()
         finally:
-            for racer in racers:
-                racer.cancel()
+            contest.end()
 
-    def _start(self, steps: Steps[Any], ended: queue.SimpleQueue[Future[Any]]) -> Racer:
-        racer = Racer()
-        self._threads().submit(self.run, steps, racer).add_done_callback(ended.put)
-        return racer
+    def _timer(self) -> Timer:
+        with self._lock:
+            if self._timers is None:
+                self._timers = Timer()
+            return self._timers
+
+    def submit(self, work: Callable[..., Any], *arguments: Any) -> Future[Any]:
+        """Let another thread do something."""
+        return self._threads().submit(work, *arguments)
 
     def resolve(self, effect: Resolve) -> list[str] | ClientError:
         """Look the host up, in a thread because that has no timeout of its own."""
@@ -180,8 +152,3 @@ _PERFORM: dict[type, Callable[[Driver, Any], Any]] = {
     Sleep: _sleep,
     Close: _close,
 }
-
-
-def _call_of(effect: Any) -> Call:
-    call = getattr(effect, "call", None)
-    return call if isinstance(call, Call) else Call("", 0.0, 0.0)

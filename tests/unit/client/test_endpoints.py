@@ -8,6 +8,7 @@ import pytest
 
 from modelport.client import faults
 from modelport.client.endpoints import Breaker, Endpoints, Target
+from modelport.client.exchange import SequenceStep
 from modelport.client.faults import Call
 from modelport.client.steps import Resolve
 from modelport.client.url import Endpoint, parse
@@ -68,6 +69,26 @@ def test_equal_ones_share_the_calls(clock: Clock) -> None:
         asked.add(target.name)
         these.release(target)
     assert asked == set(TWO)
+
+
+def test_a_sequence_stays_where_it_began_until_it_ends(clock: Clock) -> None:
+    these = endpoints(clock, *TWO, breaker=Breaker(failures=1))
+    begun, first, later, last = (
+        SequenceStep(7, start, end)
+        for start, end in ((True, False), (False, False), (False, False), (False, True))
+    )
+    holder = these.choose(CALL, step=begun)
+    these.keep(CALL, begun, holder)
+    assert all(these.choose(CALL, step=first) is holder for _ in range(9))
+    assert these.choose(CALL) is not holder  # what is no part of it goes where fewer wait
+    fail(these, holder, faults.refused(CALL))
+    with pytest.raises(ServerRefusedError, match="left alone"):
+        these.choose(CALL, step=later)
+    assert these.choose(CALL, step=begun) is not holder  # any server may begin it anew
+    clock.now_s += 10
+    assert these.choose(CALL, step=last) is holder
+    these.keep(CALL, last, holder)
+    assert these.choose(CALL, step=later) is not holder  # it is the busier one
 
 
 def test_one_that_failed_this_call_is_asked_last(clock: Clock) -> None:
