@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Coroutine, Iterable, Mapping
 from types import TracebackType
 from typing import Any, Literal, TypeVar
 
@@ -105,7 +105,7 @@ class AsyncClient:
             priority,
             parameters or {},
         )
-        return await self.ask(call, inputs, asked)
+        return await self._run(self._session.infer(call, inputs, asked))
 
     def stream(
         self,
@@ -265,7 +265,7 @@ class AsyncClient:
             self._session.dispatcher.ended(stream, failure)
             await stream.rest.aclose()
 
-    async def _run(self, steps: Steps[Answer]) -> Answer:
+    def _run(self, steps: Steps[Answer]) -> Coroutine[Any, Any, Answer]:
         loop = asyncio.get_running_loop()
         if self._loop is not loop:
             if self._loop is not None:
@@ -276,7 +276,7 @@ class AsyncClient:
                     " asyncio.run() runs",
                 )
             self._loop = loop
-        return await aio_driver.run(steps)
+        return aio_driver.run(steps)
 
 
 class AsyncModel:

@@ -98,11 +98,25 @@ class Dispatcher:
         Raises:
             ClientError: of the last attempt.
         """
-        order = Order(attempt, idempotent, served, step=step)
-        if self._hedge is None or not idempotent:
+        hedged = idempotent and self._hedge is not None
+        only = self.endpoints.only
+        if only is None or hedged:
+            order = Order(attempt, idempotent, served, step=step)
+            if hedged:
+                return (yield from self._hedged(call, order))
             answer, _, _ = yield from self._repeat(call, order, [])
             return answer
-        return (yield from self._hedged(call, order))
+        # Nothing to choose: nearly all calls of nearly all programs come this way.
+        try:
+            answer = yield from attempt(only, call)
+        except ClientError as error:
+            self.endpoints.failed(only, error, call.model)
+            order = Order(attempt, idempotent, served, step=step)
+            yield from self._pause(call, order, error, 1, [only])
+            answer, _, _ = yield from self._repeat(call, order, [only], attempts=1)
+            return answer
+        self._budget.earn()
+        return answer
 
     def read(self, call: Call, make: Callable[[Wire, Call], Exchange[Answer]]) -> Steps[Answer]:
         """Give the answer of a request that changes nothing.
@@ -172,13 +186,12 @@ class Dispatcher:
     # --- attempts --------------------------------------------------------------
 
     def _repeat(
-        self, call: Call, order: Order[Answer], tried: list[Target]
+        self, call: Call, order: Order[Answer], tried: list[Target], *, attempts: int = 0
     ) -> Steps[tuple[Answer, Target, Call]]:
         """Carry an order out on one target after the other until one answers.
 
         Targets in ``tried`` are left to other calls; those that are asked are added to it.
         """
-        attempts = 0
         while True:
             attempts += 1
             try:

@@ -128,6 +128,12 @@ class Endpoints:
 
     # --- choosing --------------------------------------------------------------
 
+    @property
+    def only(self) -> Target | None:
+        """The server that every call goes to, where there is one only and it is well."""
+        only = self._only
+        return only if only is not None and not only.failures else None
+
     def choose(
         self, call: Call, avoid: Collection[Target] = (), step: SequenceStep | None = None
     ) -> Target:
