@@ -372,7 +372,7 @@ def large(endpoints: Endpoints, *, times: int = 5) -> list[dict[str, Any]]:
                 client=way.client,
                 times=times,
             )
-            figures = json.loads(_python(script))
+            figures = json.loads(_python(script, **EXACT))
             found.append(
                 {
                     "kind": "blocking" if ways == "blocking_ways" else "asyncio",
@@ -431,11 +431,17 @@ def imports(*, rounds: int) -> list[dict[str, Any]]:
     ]
 
 
-def _python(code: str) -> str:
-    # Large blocks go back to the kernel when they are freed, so that what is held is what counts.
-    variables = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
+# Large blocks go back to the kernel when they are freed, so that what is held is what counts.
+EXACT = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
+
+
+def _python(code: str, **variables: str) -> str:
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False, env=variables
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **variables},
     )
     if done.returncode:
         raise ModelportError(f"a measuring process failed: {done.stderr.strip()[-2000:]}")
