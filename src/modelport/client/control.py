@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from modelport.client import faults
@@ -15,13 +16,18 @@ from modelport.client.exchange import IndexEntry
 from modelport.client.faults import Call
 from modelport.client.steps import Sleep, Steps
 from modelport.errors import (
+    ClientError,
     ConnectionLostError,
+    DeadlineExceededError,
     ModelNotFoundError,
     NotReadyError,
     ServerRefusedError,
 )
 
 Answer = TypeVar("Answer")
+
+# What waiting may mend.
+_PASSING = (ServerRefusedError, ConnectionLostError, NotReadyError, ModelNotFoundError)
 
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.05, 0.5
 
@@ -70,26 +76,46 @@ class Control:
 
     def ready(self, call: Call) -> Steps[bool]:
         """Whether any endpoint, or the call's model on it, answers inferences now."""
-        yield from self._dispatcher.look_up(call)
-        for target in list(self._dispatcher.endpoints.targets):
-            if (yield from self._is_ready(call, target)):
-                return True
-        return False
-
-    def _is_ready(self, call: Call, target: Target) -> Steps[bool]:
-        try:
-            return (yield from self._dispatcher.probe(call, target, lambda w, c: w.ready(c)))
-        except (ServerRefusedError, ConnectionLostError, NotReadyError, ModelNotFoundError):
-            return False
+        return (yield from self._obstacle(call)) is None
 
     def wait_ready(self, call: Call) -> Steps[None]:
         """Wait until the server, or the call's model, is ready."""
         pause_s = _FIRST_WAIT_S
-        while not (yield from self.ready(call)):
+        while obstacle := (yield from self._obstacle(call)):
             if call.expires_s - time.monotonic() <= pause_s:
-                raise faults.deadline(call, "not ready: no readiness")
+                raise faults.never_ready(call, obstacle)
             yield Sleep(pause_s)
             pause_s = min(_LONGEST_WAIT_S, pause_s * 1.5)
+
+    def _obstacle(self, call: Call) -> Steps[ClientError | None]:
+        """Say why no endpoint is ready; ``None`` when one is."""
+        yield from self._dispatcher.look_up(call)
+        obstacle: ClientError | None = None
+        targets = list(self._dispatcher.endpoints.targets)
+        for left, target in zip(range(len(targets), 0, -1), targets, strict=True):
+            # One that hangs leaves time for the others.
+            share_s = call.remaining_s() / left
+            probe = replace(call, expires_s=time.monotonic() + share_s)
+            obstacle = yield from self._not_ready(probe, target, hangs=left > 1)
+            if obstacle is None:
+                return None
+        return obstacle
+
+    def _not_ready(self, call: Call, target: Target, *, hangs: bool) -> Steps[ClientError | None]:
+        try:
+            ready = yield from self._dispatcher.probe(call, target, lambda w, c: w.ready(c))
+        except (
+            ServerRefusedError,
+            ConnectionLostError,
+            NotReadyError,
+            ModelNotFoundError,
+        ) as error:
+            return error
+        except DeadlineExceededError as error:
+            if hangs:
+                return error
+            raise
+        return None if ready else faults.not_ready(call, "it says so itself")
 
     # --- control ---------------------------------------------------------------
 

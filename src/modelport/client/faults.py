@@ -208,6 +208,18 @@ def deadline(call: Call, detail: str = "no answer") -> ClientError:
     )
 
 
+def never_ready(call: Call, obstacle: ClientError) -> ClientError:
+    """The caller's time is over, and the server or model was not ready in it."""
+    return _error(
+        errors.DeadlineExceededError,
+        call,
+        f"{call.about()} was not ready within {call.timeout_s:g} s; last: {obstacle.what}",
+        cause=obstacle.cause,
+        next_step=obstacle.next_step,
+        timeout_s=call.timeout_s,
+    )
+
+
 def closed(call: Call) -> ClientError:
     """The client was closed, before the call or during it."""
     return _error(ClientError, call, "this client is closed", next_step="make a new Client")
