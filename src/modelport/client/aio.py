@@ -156,9 +156,12 @@ class AsyncClient:
 
     # --- what a server says ----------------------------------------------------
 
-    async def metadata(self, model: str, version: str | int = "") -> ModelMetadata:
+    async def metadata(
+        self, model: str, version: str | int = "", *, timeout_s: float | None = None
+    ) -> ModelMetadata:
         """Ask what tensors a model has, which versions serve, and how large a batch it takes."""
-        return await self._run(self._session.catalogue.learn(self._session.call(model, version)))
+        call = self._session.call(model, version, timeout_s=timeout_s)
+        return await self._run(self._session.catalogue.learn(call))
 
     async def config(self, model: str, version: str | int = "") -> dict[str, Any]:
         """Ask for Triton's model configuration, with the field names of config.pbtxt."""

@@ -219,14 +219,22 @@ class Client:
 
     # --- what a server says ----------------------------------------------------
 
-    def metadata(self, model: str, version: str | int = "") -> ModelMetadata:
+    def metadata(
+        self, model: str, version: str | int = "", *, timeout_s: float | None = None
+    ) -> ModelMetadata:
         """Ask what tensors a model has, which versions serve, and how large a batch it takes.
+
+        Args:
+            model: its name.
+            version: the server chooses when it is empty.
+            timeout_s: seconds for the call; the client's own by default.
 
         Raises:
             ModelNotFoundError, NotReadyError: the model does not serve.
             ClientError: as for :meth:`infer`.
         """
-        return self._run(self._session.catalogue.learn(self._session.call(model, version)))
+        call = self._session.call(model, version, timeout_s=timeout_s)
+        return self._run(self._session.catalogue.learn(call))
 
     def config(self, model: str, version: str | int = "") -> dict[str, Any]:
         """Ask for Triton's model configuration, with the field names of config.pbtxt.

@@ -64,7 +64,7 @@ class Answering(Client):
         self.asked: list[dict[str, Any]] = []
         self.answer = answer
 
-    def metadata(self, model: str, version: str | int = "") -> Any:
+    def metadata(self, model: str, version: str | int = "", **given: Any) -> Any:
         from interfaces import served
 
         return served(PICTURES)

@@ -68,11 +68,15 @@ class AsyncWrapper:
 
     # --- what generated methods are made of --------------------------------------
 
-    async def _check(self) -> None:
-        if not self._checked:
-            served = await self._client.metadata(self.model.name, self._version)
-            self.model.check(served, repr(self._client))
-            self._checked = True
+    async def _check(self, timeout_s: float | None) -> float | None:
+        """Compare the tensors, once; gives the seconds that this leaves for the call itself."""
+        if self._checked:
+            return timeout_s
+        call = self._client.begin(self.model.name, self._version, "", timeout_s)
+        served = await self._client.metadata(call.model, call.version, timeout_s=call.timeout_s)
+        self.model.check(served, repr(self._client))
+        self._checked = True
+        return call.remaining_s()
 
     async def _ask(self, item: Item, timeout_s: float | None) -> Row:
         answer = await self._infer(items.single(self.model, item), timeout_s)
@@ -94,7 +98,7 @@ class AsyncWrapper:
             raise
 
     async def _infer(self, inputs: dict[str, Value], timeout_s: float | None) -> dict[str, Array]:
-        await self._check()
+        timeout_s = await self._check(timeout_s)
         answer: dict[str, Array] = await self._client.infer(
             self.model.name,
             inputs,
@@ -108,7 +112,7 @@ class AsyncWrapper:
         self, item: Item, read: Callable[[Row], Result], timeout_s: float | None
     ) -> AsyncIterator[Result]:
         inputs = items.single(self.model, item)
-        await self._check()
+        timeout_s = await self._check(timeout_s)
         index = 0 if self.model.batching else None
         answers: Any = self._client.stream(
             self.model.name, inputs, version=self._version, timeout_s=timeout_s
@@ -142,7 +146,7 @@ class AsyncSequenceWrapper:
     async def _send(self, item: Item, *, end: bool, timeout_s: float | None) -> Row:
         model = self._wrapper.model
         inputs = items.single(model, item)
-        await self._wrapper._check()
+        timeout_s = await self._wrapper._check(timeout_s)
         answer: dict[str, Any] = await self._sequence.send(
             inputs, end=end, outputs=model.output_names, timeout_s=timeout_s
         )

@@ -64,11 +64,15 @@ class Wrapper:
 
     # --- what generated methods are made of --------------------------------------
 
-    def _check(self) -> None:
-        if not self._checked:
-            served = self._client.metadata(self.model.name, self._version)
-            self.model.check(served, repr(self._client))
-            self._checked = True
+    def _check(self, timeout_s: float | None) -> float | None:
+        """Compare the tensors, once; gives the seconds that this leaves for the call itself."""
+        if self._checked:
+            return timeout_s
+        call = self._client.begin(self.model.name, self._version, "", timeout_s)
+        served = self._client.metadata(call.model, call.version, timeout_s=call.timeout_s)
+        self.model.check(served, repr(self._client))
+        self._checked = True
+        return call.remaining_s()
 
     def _ask(self, item: Item, timeout_s: float | None) -> Row:
         inputs = items.single(self.model, item)
@@ -90,7 +94,7 @@ class Wrapper:
             raise
 
     def _infer(self, inputs: dict[str, Value], timeout_s: float | None) -> dict[str, Array]:
-        self._check()
+        timeout_s = self._check(timeout_s)
         return self._client.infer(
             self.model.name,
             inputs,
@@ -103,7 +107,7 @@ class Wrapper:
         self, item: Item, read: Callable[[Row], Result], timeout_s: float | None
     ) -> Iterator[Result]:
         inputs = items.single(self.model, item)
-        self._check()
+        timeout_s = self._check(timeout_s)
         index = 0 if self.model.batching else None
         answers = self._client.stream(
             self.model.name, inputs, version=self._version, timeout_s=timeout_s
@@ -134,7 +138,7 @@ class SequenceWrapper:
     def _send(self, item: Item, *, end: bool, timeout_s: float | None) -> Row:
         model = self._wrapper.model
         inputs = items.single(model, item)
-        self._wrapper._check()
+        timeout_s = self._wrapper._check(timeout_s)
         answer = self._sequence.send(
             inputs, end=end, outputs=model.output_names, timeout_s=timeout_s
         )
