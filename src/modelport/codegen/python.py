@@ -49,7 +49,7 @@ def namings(
         if not (one.inputs and one.outputs):
             raise InterfaceError(f"{one.model!r} has no inputs or no outputs", model=one.model)
         module = python_names.module_name(one.model, {name.module for name in found})
-        cls = python_names.class_name(one.model, _classes(found))
+        cls = _class_name(one.model, found)
         imported = f"{package}.{module}" if package else module
         path = (PurePath(folder) / f"{module}.py").as_posix()
         program = f"{command} {module}" if command else f"python {path}"
@@ -58,12 +58,19 @@ def namings(
     return found
 
 
-def _classes(namings: Sequence[Naming]) -> set[str]:
-    """List the names that the classes of modules take in a package of all of them."""
+def _class_name(model: str, others: Sequence[Naming]) -> str:
+    """Name a class so that all that its module has beside it is free in a package of all."""
+    taken = set().union(*(_classes(other.cls) for other in others))
+    refused: set[str] = set()
+    while _classes(found := python_names.class_name(model, refused)) & taken:
+        refused.add(found)
+    return found
+
+
+def _classes(cls: str) -> set[str]:
+    """List the names that the classes of a module take in a package."""
     suffixes = ("", "Result", "Input", "Sequence")
-    return {
-        f"{way}{n.cls}{suffix}" for n in namings for way in ("", "Async") for suffix in suffixes
-    }
+    return {f"{way}{cls}{suffix}" for way in ("", "Async") for suffix in suffixes}
 
 
 def is_generated(content: str) -> bool:

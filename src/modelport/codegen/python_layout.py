@@ -118,9 +118,8 @@ def paragraph(text: str, indent: int = 0, hanging: int = 0) -> str:
 
 
 def plain(text: str) -> str:
-    """Make words fit for a docstring: one line, without what would end it or be no text."""
-    shown = "".join(sign if sign.isprintable() else " " for sign in text)
-    return " ".join(shown.replace("\\", "\\\\").replace('"""', "'''").split())
+    """Make words fit for a line of text: one line, without what is no text."""
+    return " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
 
 
 def sentence(text: str) -> str:
@@ -130,9 +129,17 @@ def sentence(text: str) -> str:
     return shown if shown.endswith((".", "!", "?")) else f"{shown}."
 
 
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"""', '""\\"')
+
+
 def docstring(summary: str, *blocks: str, indent: int = 4) -> str:
-    """Make a docstring of a line and paragraphs that are laid out already."""
+    """Make a docstring of a line and paragraphs that are laid out already.
+
+    Only here are signs escaped that code has another use for: what comes in is plain text.
+    """
     space = " " * indent
+    summary, *blocks = (_escaped(text) for text in (summary, *blocks))
     # A quotation mark at the end would end the docstring, one at the start look like part of it.
     lead = " " if summary.startswith('"') else ""
     if summary.endswith('"'):

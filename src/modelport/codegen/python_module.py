@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -34,9 +34,10 @@ _RAISES = (
     "InterfaceMismatchError: the model that serves has other tensors.",
     "ClientError: a leaf for every other way that a call can fail; see `modelport.errors`.",
 )
-# Which import a word in the code needs.
+# Which import a name in the code needs.
 _IMPORTS = (
-    ("collections.abc", ("AsyncIterator", "Iterable", "Iterator", "Sequence")),
+    ("collections.abc", ("AsyncIterator", "Iterator", "Sequence")),
+    ("dataclasses", ("dataclass",)),
     ("pathlib", ("Path",)),
     ("typing", ("Any", "Final", "Literal", "TypeAlias")),
 )
@@ -121,27 +122,29 @@ class _Module:
             f"with {self.cls}({quoted(self._url())}) as {variable}:",
         ]
         first = f"result.{self.types.results[0].name}"
-        asked = ", ".join(self._sample_arguments())
+        asked = list(self._sample_arguments())
         if self.interface.decoupled:
-            lines += [f"    for result in {variable}.stream({asked}):", f"        print({first})"]
+            call = Bracketed(f"for result in {variable}.stream(", asked, "):")
+            calls = [lay_out(call, 8), f"            print({first})"]
         elif self.interface.stateful:
-            lines += [
-                f"    with {variable}.sequence() as sequence:",
-                f"        result = sequence.send({asked})",
-                f"        print({first})",
+            calls = [
+                f"        with {variable}.sequence() as sequence:",
+                lay_out(Bracketed("result = sequence.send(", asked), 12),
+                f"            print({first})",
             ]
         else:
-            lines += [f"    result = {variable}({asked})", f"    print({first})"]
-        return "\n".join(f"    {line}".rstrip() for line in lines)
+            call = Bracketed(f"result = {variable}(", asked)
+            calls = [lay_out(call, 8), f"        print({first})"]
+        return "\n".join([*(f"    {line}".rstrip() for line in lines), *calls])
 
     def _sample_arguments(self) -> Iterator[str]:
-        required = [one for one in self.types.parameters if one.required]
         if self.types.subject:
             yield python_program.sample(self.types.subject)
             return
-        yield from (f"{one.name}={python_program.sample(one)}" for one in required[:2])
-        if len(required) > 2 or not required:
-            yield "..."
+        # Where nothing must be given, something has to be all the same.
+        required = [one for one in self.types.parameters if one.required]
+        for one in required or self.types.parameters[:1]:
+            yield f"{one.name}={python_program.sample(one)}"
 
     def _url(self) -> str:
         return "grpc://127.0.0.1:8001" if self.interface.decoupled else "http://127.0.0.1:8000"
@@ -149,13 +152,11 @@ class _Module:
     def _imports(self, body: str) -> list[str]:
         """Import what the code uses; standard library, then numpy, then Modelport."""
         standard = ["import sys"]
-        code = re.sub(r'"""[\s\S]*?"""', "", body)
-        found = [(m, [n for n in known if re.search(rf"\b{n}\b", code)]) for m, known in _IMPORTS]
-        if re.search(r"^@dataclass", code, re.MULTILINE):
-            found.insert(1, ("dataclasses", ["dataclass"]))
-        standard += [f"from {module} import {', '.join(used)}" for module, used in found if used]
-        numeric = ["import numpy as np"] if re.search(r"\bnp\.", code) else []
-        numeric += ["import numpy.typing as npt"] if re.search(r"\bnpt\.", code) else []
+        used = _names(ast.parse(body))
+        found = [(m, [name for name in known if name in used]) for m, known in _IMPORTS]
+        standard += [f"from {module} import {', '.join(some)}" for module, some in found if some]
+        numeric = ["import numpy as np"] if "np" in used else []
+        numeric += ["import numpy.typing as npt"] if "npt" in used else []
         blocks = ["\n".join(standard), "\n".join(numeric), "from modelport.client import typed"]
         return [block for block in blocks if block]
 
@@ -260,8 +261,7 @@ class _Module:
         options = [one for one in self.types.parameters if one is not subject]
         one = subject.annotation if subject else self.input
         shared = [option.declared() for option in options] if subject else []
-        taken = subject is not None and any(option.name == "item" for option in options)
-        each = "each" if taken else "item"
+        each = names.free("item", {option.name for option in options} if subject else ())
         made = self._made_of(each) if subject else "_item(item)"
         asked = Comprehension("asked = [", _parsed(made), f"for {each} in items")
         signature = Bracketed(
@@ -331,7 +331,7 @@ class _Module:
         return f"{lay_out(signature, 4)}\n{doc}\n{lines}"
 
     def _raises(self) -> str:
-        read = any("typed.content(" in one.value for one in self.types.parameters)
+        read = any(one.sent("").startswith("typed.content(") for one in self.types.parameters)
         entries = [one.format(or_file=", or a file cannot be read" * read) for one in _RAISES]
         return _listed("Raises:", entries, indent=8)
 
@@ -361,24 +361,22 @@ class _Module:
         subject = self.types.subject
         if subject is None:
             signature = f"def _item(item: {self.input}) -> dict[str, object]:"
-            values = [(one.tensor.name, _of_item(one)) for one in self.types.parameters]
+            before = "item."
         else:
             options = [one for one in self.types.parameters if one is not subject]
             given = [f"{one.name}: {one.annotation} | None" for one in options]
             star = ["*", *given] if given else []
             arguments = [f"{subject.name}: {subject.annotation}", *star]
             signature = lay_out(Bracketed("def _item(", arguments, ") -> dict[str, object]:"))
-            values = [(one.tensor.name, one.value) for one in self.types.parameters]
-        lines = []
-        if subject and subject.pixels:
-            others = [pair for pair in values if pair[0] != subject.tensor.name]
-            pixels = _entries([(subject.pixels.name, subject.name), *others])
-            lines += [
-                f"    if isinstance({subject.name}, np.ndarray):",
-                lay_out(Bracketed("return {", pixels, "}"), 8),
-            ]
-        lines.append(lay_out(Bracketed("return {", _entries(values), "}"), 4))
-        return "\n".join([signature, *lines])
+            before = ""
+        plain_ones = [one for one in self.types.parameters if not one.pixels]
+        values = [f"{quoted(one.tensor.name)}: {one.sent(before + one.name)}" for one in plain_ones]
+        if len(plain_ones) == len(self.types.parameters):
+            return f"{signature}\n{lay_out(Bracketed('return {', values, '}'), 4)}"
+        lines = [lay_out(Bracketed("sent: dict[str, object] = {", values, "}"), 4)]
+        for one in self.types.parameters:
+            lines += _pixels_or_file(one, before + one.name)
+        return "\n".join([signature, *lines, "    return sent"])
 
     def _main(self) -> str:
         doc = docstring("Ask what the command line says, and print it; gives the exit code.")
@@ -437,13 +435,27 @@ def _tensor(tensor: TensorInterface) -> Bracketed:
     return Bracketed("typed.Tensor(", given + (["optional=True"] if tensor.optional else []))
 
 
-def _entries(values: list[tuple[str, str]]) -> list[Node]:
-    return [f"{quoted(name)}: {value}" for name, value in values]
+def _pixels_or_file(one: Parameter, given: str) -> list[str]:
+    """Send what may be an array instead of a file as the tensor that it is."""
+    if one.pixels is None:
+        return []
+    return [
+        f"    if isinstance({given}, np.ndarray):",
+        f"        sent[{quoted(one.pixels.name)}] = {given}",
+        "    else:",
+        f"        sent[{quoted(one.tensor.name)}] = {one.sent(given)}",
+    ]
 
 
-def _of_item(one: Parameter) -> str:
-    """Give the expression that sends a field of an item."""
-    return re.sub(rf"\b{re.escape(one.name)}\b", f"item.{one.name}", one.value)
+def _names(code: ast.AST) -> set[str]:
+    """Find all names that code uses, also in types that are written as strings."""
+    found = set()
+    for node in ast.walk(code):
+        if isinstance(node, ast.Name):
+            found.add(node.id)
+        elif isinstance(node, ast.AnnAssign) and isinstance(node.value, ast.Constant):
+            found |= _names(ast.parse(str(node.value.value)))
+    return found
 
 
 def _listed(title: str, entries: list[str], indent: int = 4) -> str:

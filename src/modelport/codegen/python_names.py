@@ -16,7 +16,7 @@ _USED = {
     "dict", "list", "tuple", "str", "int", "float", "bool", "bytes", "object",
 }  # fmt: skip
 # What methods take besides, and call their own variables.
-_ARGUMENTS = {"self", "timeout_s", "end", "items", "asked", "rows"}
+_ARGUMENTS = {"self", "timeout_s", "end", "items", "asked", "rows", "sent"}
 # A wrapper's own folder is the first place where a program that lies in it looks for modules.
 _MODULES = {"numpy", "modelport", "tritonclient", "grpc", "google", "geventhttpclient", "gevent"}
 
@@ -36,7 +36,7 @@ def field(name: str, taken: Collection[str] = ()) -> str:
         found = re.sub(r"[^A-Za-z0-9_]", "_", found)
     if keyword.iskeyword(found) or found in _USED:
         found += "_"
-    return _free(found, taken)
+    return free(found, taken)
 
 
 def fields(names: Iterable[str]) -> dict[str, str]:
@@ -53,7 +53,7 @@ def parameters(names: Iterable[str]) -> dict[str, str]:
     for name in names:
         chosen = field(name)
         chosen = f"{chosen}_" if chosen in _ARGUMENTS else chosen
-        found[name] = _free(chosen, set(found.values()))
+        found[name] = free(chosen, set(found.values()))
     return found
 
 
@@ -65,7 +65,7 @@ def class_name(name: str, taken: Collection[str] = ()) -> str:
         found = f"Model{found}"
     if keyword.iskeyword(found) or found in _USED or hasattr(builtins, found):
         found += "Model"
-    return _free(found, taken)
+    return free(found, taken)
 
 
 def module_name(name: str, taken: Collection[str] = ()) -> str:
@@ -76,15 +76,19 @@ def module_name(name: str, taken: Collection[str] = ()) -> str:
         found = f"model_{found}"
     if keyword.iskeyword(found) or found in sys.stdlib_module_names | _MODULES:
         found += "_model"
-    return _free(found, taken)
+    return free(found, taken)
 
 
-def constant(name: str) -> str:
-    """Give the name of a constant, in upper case."""
-    return field(name).upper()
+def constants(names: Iterable[str]) -> dict[str, str]:
+    """Give the name of a constant for the labels of each output, no two alike."""
+    found: dict[str, str] = {}
+    for name in names:
+        found[name] = free(f"{field(name).upper()}_LABELS", set(found.values()))
+    return found
 
 
-def _free(name: str, taken: Collection[str]) -> str:
+def free(name: str, taken: Collection[str]) -> str:
+    """Give a name as it is, or with the first number that makes it another than those taken."""
     found, number = name, 2
     while found in taken:
         found, number = f"{name.rstrip('_')}_{number}", number + 1

@@ -52,29 +52,40 @@ class Parameter:
         array = f"an array {shape(self.pixels)}{words}"
         return f"{self.name}: the path of {kind}, its content as bytes, or {array}."
 
-    @property
-    def value(self) -> str:
-        """Give the expression that is sent."""
+    def sent(self, given: str) -> str:
+        """Give the expression that is sent for what was given.
+
+        Args:
+            given: the expression that has it.
+        """
         makes = {"image": "typed.content", "file": "typed.content", "json": "typed.document"}
         made = makes.get(self.tensor.content) if self.tensor.scalar else None
         if made is None:
-            return self.name
-        call = f"{made}({self.name})"
-        return call if self.required else f"None if {self.name} is None else {call}"
+            return given
+        call = f"{made}({given})"
+        return call if self.required else f"None if {given} is None else {call}"
 
 
 @dataclass(frozen=True)
 class Result:
-    """One field of a wrapper's result."""
+    """One field of a wrapper's result.
+
+    Attributes:
+        name: in Python.
+        tensor: that it is read from.
+        annotation: its type.
+        labels: name of the constant that has the classes along it; empty without any.
+    """
 
     name: str
     tensor: TensorInterface
     annotation: str
+    labels: str = ""
 
     @property
     def doc(self) -> str:
         """Say what it is."""
-        return described(self.name, self.tensor)
+        return described(self.name, self.tensor, self.labels)
 
     @property
     def value(self) -> str:
@@ -122,11 +133,14 @@ def of(interface: Interface, taken: set[str]) -> Types:
         _parameter(tensor, inputs[tensor.name], pixels.get(tensor.name), aliases, taken)
         for tensor in alone
     )
+    constants = names.constants(t.name for t in interface.outputs if t.labels)
     results = tuple(
-        Result(outputs[t.name], t, _annotation_of_result(t, aliases, taken))
+        Result(
+            outputs[t.name], t, _annotation_of_result(t, aliases, taken), constants.get(t.name, "")
+        )
         for t in interface.outputs
     )
-    labels = {f"{names.constant(t.name)}_LABELS": t.labels for t in interface.outputs if t.labels}
+    labels = {constants[t.name]: t.labels for t in interface.outputs if t.labels}
     ordered = sorted(parameters, key=lambda one: not one.required)
     return Types(tuple(ordered), results, aliases, labels)
 
@@ -137,15 +151,21 @@ def shape(tensor: TensorInterface) -> str:
     return f"{tensor.datatype.lower().replace('fp', 'float')}[{sizes}]"
 
 
-def described(name: str, tensor: TensorInterface) -> str:
-    """Say in one sentence what a tensor holds: its builder's words, its range, unit and shape."""
+def described(name: str, tensor: TensorInterface, labels: str = "") -> str:
+    """Say in one sentence what a tensor holds: its builder's words, its range, unit and shape.
+
+    Args:
+        name: in Python.
+        tensor: that is described.
+        labels: name of the constant that has its classes.
+    """
     facts = [plain(tensor.doc), _range(tensor)]
     if tensor.unit:
         facts.append(f"in {plain(tensor.unit)}")
     if tensor.datatype != "BYTES" and not tensor.scalar:
         facts.append(shape(tensor))
-    if tensor.labels:
-        facts.append(f"in the order of {names.constant(tensor.name)}_LABELS")
+    if labels:
+        facts.append(f"in the order of {labels}")
     if tensor.content == "json":
         facts.append("as JSON")
     said = "; ".join(fact for fact in facts if fact)
