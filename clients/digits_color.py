@@ -160,9 +160,12 @@ class AsyncDigitsColor(typed.AsyncWrapper):
 
 
 def _item(image: Image) -> dict[str, object]:
+    sent: dict[str, object] = {}
     if isinstance(image, np.ndarray):
-        return {"pixels": image}
-    return {"image": typed.content(image)}
+        sent["pixels"] = image
+    else:
+        sent["image"] = typed.content(image)
+    return sent
 
 
 def _result(row: typed.Row) -> DigitsColorResult:

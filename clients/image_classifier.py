@@ -172,9 +172,12 @@ class AsyncImageClassifier(typed.AsyncWrapper):
 
 
 def _item(image: Image) -> dict[str, object]:
+    sent: dict[str, object] = {}
     if isinstance(image, np.ndarray):
-        return {"pixels": image}
-    return {"image": typed.content(image)}
+        sent["pixels"] = image
+    else:
+        sent["image"] = typed.content(image)
+    return sent
 
 
 def _result(row: typed.Row) -> ImageClassifierResult:

@@ -12,7 +12,7 @@ In a program::
     from recommender import Recommender
 
     with Recommender("http://127.0.0.1:8000") as recommender:
-        result = recommender(...)
+        result = recommender(user_id="some text")
         print(result.items)
 
 What it is not good for:

@@ -12,7 +12,38 @@ In a program::
     from tabular import Tabular
 
     with Tabular("http://127.0.0.1:8000") as tabular:
-        result = tabular(mean_radius=1.0, mean_texture=1.0, ...)
+        result = tabular(
+            mean_radius=1.0,
+            mean_texture=1.0,
+            mean_perimeter=1.0,
+            mean_area=1.0,
+            mean_smoothness=1.0,
+            mean_compactness=1.0,
+            mean_concavity=1.0,
+            mean_concave_points=1.0,
+            mean_symmetry=1.0,
+            mean_fractal_dimension=1.0,
+            error_radius=1.0,
+            error_texture=1.0,
+            error_perimeter=1.0,
+            error_area=1.0,
+            error_smoothness=1.0,
+            error_compactness=1.0,
+            error_concavity=1.0,
+            error_concave_points=1.0,
+            error_symmetry=1.0,
+            error_fractal_dimension=1.0,
+            worst_radius=1.0,
+            worst_texture=1.0,
+            worst_perimeter=1.0,
+            worst_area=1.0,
+            worst_smoothness=1.0,
+            worst_compactness=1.0,
+            worst_concavity=1.0,
+            worst_concave_points=1.0,
+            worst_symmetry=1.0,
+            worst_fractal_dimension=1.0,
+        )
         print(result.label)
 
 What it is not good for:
