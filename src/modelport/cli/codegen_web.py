@@ -95,6 +95,8 @@ def typescript(
     content = generator.package(found, name=name)
     again = _again("typescript", names, repository, builders, target, "--name", name)
     _write(out, target, content, again, check=check, as_json=as_json)
+    for model, why in generator.left_out(found).items():
+        out.note(f"{model} is left out: {why}")
 
 
 def _write(

@@ -8,6 +8,7 @@ control API, which Modelport restricts, are left out.
 from __future__ import annotations
 
 import json
+import urllib.parse
 from collections.abc import Sequence
 from importlib import resources
 from typing import Any
@@ -111,7 +112,7 @@ def _server_paths() -> dict[str, Any]:
 
 def _model_paths(interface: Interface) -> dict[str, Any]:
     model, key = interface.model, _key(interface)
-    root = f"/v2/models/{model}"
+    root = f"/v2/models/{urllib.parse.quote(model, safe='')}"
     unknown = {"404": _response("NotFound")}
     paths = {
         root: _get(

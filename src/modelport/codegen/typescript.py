@@ -18,31 +18,56 @@ from modelport.errors import InterfaceError
 from modelport.repository.interface import Interface, TensorInterface
 
 RUNTIME = "modelport"
+# What a class must not be called: what the runtime offers, beside which it stands in index.ts, and
+# what modules, or code that uses them, mean something else by.
+RESERVED = {
+    "CallCancelledError", "CallFacts", "CallOptions", "Client", "ClientError", "ClientOptions",
+    "ConnectionLostError", "Data", "Datatype", "DeadlineExceededError", "Element", "HeaderSource",
+    "InferOptions", "InvalidInputError", "Model", "ModelNotFoundError", "ModelSpec", "Nd",
+    "NotReadyError", "OverloadedError", "ProtocolError", "Reply", "Sequence", "SequenceModel",
+    "SequenceStep", "ServerFaultError", "ServerUnreachableError", "StreamingModel", "Tensor",
+    "TensorSpec", "UnauthorizedError", "SPEC",
+    "Array", "ArrayBuffer", "BigInt", "BigInt64Array", "BigUint64Array", "Boolean", "DataView",
+    "Date", "Error", "Float32Array", "Float64Array", "Function", "Int16Array", "Int32Array",
+    "Int8Array", "Intl", "Iterator", "JSON", "Map", "Math", "Number", "Object", "Promise",
+    "Proxy", "Readonly", "Record", "Reflect", "RegExp", "Request", "Response", "Set", "String",
+    "Symbol", "URL", "Uint16Array", "Uint32Array", "Uint8Array", "WeakMap", "WeakRef", "WeakSet",
+}  # fmt: skip
 _HEADER = "// Written by `modelport codegen typescript`; generate it again, do not edit it."
 
 
 def package(interfaces: Sequence[Interface], *, name: str = "models") -> dict[str, str]:
     """Give the files of a package for some models, by path.
 
+    Models whose streams cannot be had over HTTP are left out (:func:`left_out`), unless no other
+    is there.
+
     Args:
         interfaces: of the models.
         name: of the npm package.
 
     Raises:
-        InterfaceError: two models would have classes of one name, or a model's stream cannot be
-            had over HTTP.
+        InterfaceError: two models would have classes of one name, or no model can be called.
     """
     files = dict(_runtime())
     files["package.json"] = _package_json(name)
     modules: dict[str, Interface] = {}
-    for interface in interfaces:
+    without = left_out(interfaces)
+    wanted = [one for one in interfaces if one.model not in without] or interfaces
+    for interface in wanted:
         stem = file_stem(interface.model)
         if (other := modules.get(stem)) is not None:
             _refuse_twins(interface, other)
         modules[stem] = interface
         files[f"{stem}.ts"] = module(interface)
-    files["index.ts"] = _index(modules)
+    files["index.ts"] = _index(modules, without)
     return files
+
+
+def left_out(interfaces: Sequence[Interface]) -> dict[str, str]:
+    """Give the models that cannot be called over HTTP in JSON, and why."""
+    whys = {one.model: json_forms.why_not_generate(one) for one in interfaces if one.decoupled}
+    return {model: why for model, why in whys.items() if why}
 
 
 def module(interface: Interface) -> str:
@@ -51,7 +76,7 @@ def module(interface: Interface) -> str:
     Raises:
         InterfaceError: its stream cannot be had over HTTP.
     """
-    if interface.decoupled and (why := json_forms.why_not_generate(interface)):
+    if why := left_out([interface]).get(interface.model):
         raise InterfaceError(
             f"{interface.model!r} cannot be called from TypeScript: {why}",
             cause="over HTTP a stream comes from /generate_stream, in JSON",
@@ -96,7 +121,15 @@ def class_name(model: str) -> str:
     """Give the name of a model's class: ``summarizer_stream`` is ``SummarizerStream``."""
     words = re.split(r"[^a-zA-Z0-9]+", model)
     name = "".join(word[:1].upper() + word[1:] for word in words)
-    return name if name[:1].isalpha() else f"Model{name}"
+    name = name if name[:1].isalpha() else f"Model{name}"
+    while not RESERVED.isdisjoint(_exported(name)):
+        name += "Model"
+    return name
+
+
+def _exported(name: str) -> tuple[str, str, str]:
+    """Name all that the module of a class exports."""
+    return name, f"{name}Inputs", f"{name}Result"
 
 
 def _refuse_twins(one: Interface, other: Interface) -> None:
@@ -163,7 +196,7 @@ def _record(
     for tensor in tensors:
         yield from typescript_types.comment(typescript_types.doc(tensor), indent="  ")
         mark = "?" if tensor.optional else ""
-        key = tensor.name if re.fullmatch(r"[A-Za-z_]\w*", tensor.name) else None
+        key = tensor.name if re.fullmatch(r"[A-Za-z_]\w*", tensor.name, re.ASCII) else None
         key = key or json.dumps(tensor.name)
         yield f"  readonly {key}{mark}: {typescript_types.of(tensor, answer=answer)};"
     yield from ("}", "")
@@ -204,12 +237,13 @@ def _runtime() -> Iterable[tuple[str, str]]:
             yield file.name, content
 
 
-def _index(modules: Mapping[str, Interface]) -> str:
-    lines = [_HEADER, "", f'export * from "./{RUNTIME}/index.ts";']
+def _index(modules: Mapping[str, Interface], without: Mapping[str, str]) -> str:
+    notes = [f"// {model!r} is left out: {why}." for model, why in without.items()]
+    lines = [_HEADER, *notes, "", f'export * from "./{RUNTIME}/index.ts";']
     owners: dict[str, Interface] = {}
     for stem, interface in modules.items():
         name = class_name(interface.model)
-        for exported in (name, f"{name}Inputs", f"{name}Result"):
+        for exported in _exported(name):
             if (other := owners.get(exported)) is not None:
                 _refuse_twins(interface, other)
             owners[exported] = interface

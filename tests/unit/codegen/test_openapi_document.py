@@ -46,6 +46,12 @@ def request(*inputs: tuple[str, str, list[int], list[Any]], **more: Any) -> dict
 ASKED = {"ready", "config", "stats"}
 
 
+def test_a_model_may_have_a_name_that_no_path_can_have() -> None:
+    document = openapi.document([model("a b/{c}")])
+    validate(document)
+    assert "/v2/models/a%20b%2F%7Bc%7D/infer" in document["paths"]
+
+
 @pytest.mark.parametrize(
     ("one", "expected"),
     [

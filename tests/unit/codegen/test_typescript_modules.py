@@ -12,6 +12,8 @@ from modelport.codegen import typescript, typescript_types
 from modelport.errors import InterfaceError
 from modelport.repository.interface import Interface, TensorInterface
 
+FILES = typescript.package([])
+
 
 def tensor(
     name: str = "x", datatype: Any = "FP32", dims: Any = (1,), **more: Any
@@ -94,7 +96,8 @@ def test_ranges_and_labels_reach_the_program() -> None:
 
 
 def test_names_that_typescript_does_not_allow_are_quoted() -> None:
-    told = typescript.module(model("2-good.model", inputs=(tensor("a b"),)))
+    told = typescript.module(model("2-good.model", inputs=(tensor("a b"), tensor("a²"))))
+    assert 'readonly "a\\u00b2": number;' in told
     assert 'readonly "a b": number;' in told
     assert "class Model2GoodModel " in told
 
@@ -109,6 +112,40 @@ def test_a_package_is_whole_and_always_the_same() -> None:
     imported = re.findall(r'from "\./([^"]+)"', files["index.ts"])
     assert imported == ["modelport/index.ts", "one.ts", "index_model.ts"]
     assert set(imported) <= files.keys()
+
+
+def test_no_class_is_called_as_what_the_runtime_offers() -> None:
+    """All that index.ts exports, and it exports all of some files."""
+    root = "modelport/"
+    runtime = {p.removeprefix(root): text for p, text in FILES.items() if p.startswith(root)}
+    exported: set[str] = set()
+    for name in re.findall(r'export \* from "\./(.+)"', runtime["index.ts"]):
+        text = runtime[name]
+        exported |= set(re.findall(r"^export (?:\w+ )+?(\w+)(?=[ <(=:])", text, re.MULTILINE))
+        for listed in re.findall(r"^export (?:type )?\{([^}]+)\}", text, re.MULTILINE):
+            exported |= {part.split()[-1] for part in listed.split(",") if part.strip()}
+    assert {"Client", "HeaderSource", "SequenceModel", "Nd", "refusal"} <= exported
+    classes = {name for name in exported if name[0].isupper()}
+    assert classes <= typescript.RESERVED
+
+
+@pytest.mark.parametrize(
+    ("name", "called"),
+    [
+        ("model", "ModelModel"),
+        ("client_error", "ClientErrorModel"),
+        ("sequence", "SequenceModelModel"),
+        ("URL", "URLModel"),
+        ("SPEC", "SPECModel"),
+        ("promise", "PromiseModel"),
+        ("object", "ObjectModel"),
+        ("é", "ModelModel"),
+        ("digits", "Digits"),
+    ],
+)
+def test_a_class_stands_beside_what_it_builds_on(name: str, called: str) -> None:
+    assert typescript.class_name(name) == called
+    assert f"export class {called} extends Model<{called}Inputs" in typescript.module(model(name))
 
 
 @pytest.mark.parametrize("pair", [("a_b", "a-b"), ("a", "a_result"), ("a b", "a.b")])
@@ -130,3 +167,13 @@ def test_a_stream_that_json_cannot_carry_is_refused(one: TensorInterface, why: s
     optional = one.model_copy(update={"optional": True})
     told = typescript.module(model(decoupled=True, inputs=(tensor("z"), optional)))
     assert "x?" not in told
+
+
+def test_a_package_leaves_out_streams_that_json_cannot_carry() -> None:
+    halves = model("halves", decoupled=True, inputs=(tensor("x", "FP16"),))
+    files = typescript.package([model("one"), halves])
+    assert "halves.ts" not in files
+    assert "// 'halves' is left out: its input 'x', FP16 [1], has no form" in files["index.ts"]
+    assert "Halves" not in files["index.ts"]
+    with pytest.raises(InterfaceError, match="cannot be called from TypeScript"):
+        typescript.package([halves])
