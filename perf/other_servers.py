@@ -178,9 +178,7 @@ class Asynchronous:
         return self._loop.run_until_complete(awaitable)
 
 
-FACES: dict[str, type] = {"blocking": Blocking}
-if hasattr(modelport.client, "AsyncClient"):
-    FACES["asyncio"] = Asynchronous
+FACES: dict[str, type] = {"blocking": Blocking, "asyncio": Asynchronous}
 
 
 def outcome(operation: Operation, face: Face) -> str:

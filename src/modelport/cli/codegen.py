@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
-from modelport.cli import codegen_web, interfaces, options
+from modelport.cli import codegen_web, generated, interfaces, options
 from modelport.cli.output import Output, pass_output
 
 
@@ -59,7 +57,7 @@ def python(
     same tensors changes nothing. A checkout without built models has no words on what tensors
     mean: --check then compares the tensors; --builders asks the builder files instead.
     """
-    from modelport.codegen import files, python, python_package
+    from modelport.codegen import python, python_package
 
     folder = where["out"]
     found = interfaces.chosen(repository, names, builders)
@@ -67,50 +65,21 @@ def python(
         content = python_package.files(found, package, version)
     else:
         content = python.modules(found, folder.as_posix())
+    same = python.comparison(found)
     if not check:
-        written = files.write(folder, content, same=python.comparison(found))
-        _tell(out, folder, content, written, as_json=as_json)
+        generated.write(out, folder, content, as_json=as_json, same=same)
         return
-    differences = files.differences(
+    more = ["--package", package, "--version", version] if package else []
+    generated.check(
+        out,
         folder,
         content,
-        same=python.comparison(found),
+        generated.again("python", names, repository, builders, folder, *more),
+        as_json=as_json,
+        same=same,
         ours=None if names else python.is_generated,
         pattern="src/*/*.py" if package else "*.py",
     )
-    if as_json:
-        out.json([one._asdict() for one in differences])
-    files.refuse(folder, differences, _mend(folder, names, repository, builders, package, version))
-    if not as_json:
-        out.text(f"{folder}: {len(content)} files are what would be generated now")
-        unbuilt = [one.model for one in found if not one.described]
-        if unbuilt:
-            out.note(f"not built here, so only tensors were compared: {', '.join(unbuilt)}")
-
-
-def _tell(
-    out: Output, folder: Path, content: dict[str, str], written: list[str], *, as_json: bool
-) -> None:
-    if as_json:
-        out.json({"folder": str(folder), "files": sorted(content), "written": written})
-        return
-    for name in written:
-        out.text(f"{folder / name}")
-    same = len(content) - len(written)
-    out.note(f"{len(written)} files written" + (f", {same} as they were" if same else ""))
-
-
-def _mend(
-    folder: Path,
-    names: Sequence[str],
-    repository: Path,
-    builders: Path | None,
-    package: str | None,
-    version: str,
-) -> str:
-    """Give the command that writes what was checked."""
-    words = ["modelport", "codegen", "python", *names]
-    words += ["--builders", str(builders)] if builders else ["--repository", str(repository)]
-    words += ["--out", str(folder)]
-    words += ["--package", package, "--version", version] if package else []
-    return shlex.join(words)
+    unbuilt = [one.model for one in found if not one.described]
+    if unbuilt and not as_json:
+        out.note(f"not built here, so only tensors were compared: {', '.join(unbuilt)}")

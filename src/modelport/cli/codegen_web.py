@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Mapping
 from pathlib import Path
 
 import click
 
-from modelport.cli import interfaces, options
+from modelport.cli import generated, interfaces, options
 from modelport.cli.output import Output, pass_output
 
 _STDOUT = Path("-")
@@ -53,9 +51,12 @@ def openapi(
             raise click.UsageError("--check compares a file: give it with --out")
         out.json(generator.document(found)) if as_json else out.text(generator.text(found)[:-1])
         return
-    again = _again("openapi", names, repository, builders, target)
     content = {target.name: generator.text(found)}
-    _write(out, target.parent, content, again, check=check, as_json=as_json)
+    if check:
+        again = generated.again("openapi", names, repository, builders, target)
+        generated.check(out, target.parent, content, again, as_json=as_json)
+    else:
+        generated.write(out, target.parent, content, as_json=as_json)
 
 
 @click.command(name="typescript")
@@ -93,53 +94,10 @@ def typescript(
 
     found = interfaces.chosen(repository, names, builders)
     content = generator.package(found, name=name)
-    again = _again("typescript", names, repository, builders, target, "--name", name)
-    _write(out, target, content, again, check=check, as_json=as_json)
+    if check:
+        again = generated.again("typescript", names, repository, builders, target, "--name", name)
+        generated.check(out, target, content, again, as_json=as_json)
+    else:
+        generated.write(out, target, content, as_json=as_json)
     for model, why in generator.left_out(found).items():
         out.note(f"{model} is left out: {why}")
-
-
-def _write(
-    out: Output,
-    folder: Path,
-    content: Mapping[str, str],
-    again: str,
-    *,
-    check: bool,
-    as_json: bool,
-) -> None:
-    """Write files, or compare them, and say so."""
-    from modelport.codegen import files
-
-    if check:
-        differences = files.differences(folder, content)
-        if as_json:
-            out.json([one._asdict() for one in differences])
-        files.refuse(folder, differences, again)
-        if not as_json:
-            are = "file is" if len(content) == 1 else "files are"
-            out.text(f"{folder}: {len(content)} {are} what would be generated now")
-        return
-    written = files.write(folder, content)
-    if as_json:
-        out.json({"folder": str(folder), "files": sorted(content), "written": written})
-        return
-    for path in written:
-        out.text(f"{folder / path}")
-    same = len(content) - len(written)
-    noun = "file" if len(written) == 1 else "files"
-    out.note(f"{len(written)} {noun} written" + (f", {same} as they were" if same else ""))
-
-
-def _again(
-    what: str,
-    names: tuple[str, ...],
-    repository: Path,
-    builders: Path | None,
-    target: Path,
-    *more: str,
-) -> str:
-    """Give the command that writes what was checked."""
-    source = ["--builders", str(builders)] if builders else ["--repository", str(repository)]
-    words = ["modelport", "codegen", what, *names, *source, "--out", str(target), *more]
-    return shlex.join(words)

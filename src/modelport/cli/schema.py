@@ -145,20 +145,13 @@ def _row(tensor: TensorInterface) -> tuple[str, str, str, str]:
         "optional" if tensor.optional else "",
         f"instead of {tensor.instead_of}" if tensor.instead_of else "",
         tensor.content,
-        _bounds(tensor),
+        interface.bounds(tensor.minimum, tensor.maximum),
         f"in {tensor.unit}" if tensor.unit else "",
         _some("one of", tensor.values),
         _some("labels", tensor.labels),
         tensor.doc,
     ]
     return tensor.name, tensor.datatype, sizes, "; ".join(fact for fact in facts if fact)
-
-
-def _bounds(tensor: TensorInterface) -> str:
-    low, high = tensor.minimum, tensor.maximum
-    if low is None:
-        return "" if high is None else f"{high:g} or less"
-    return f"{low:g} or more" if high is None else f"{low:g} to {high:g}"
 
 
 def _some(title: str, texts: Sequence[str]) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from modelport.codegen import python_names as names
 from modelport.codegen.python_layout import Bracketed, Node, plain, quoted
-from modelport.repository.interface import Interface, TensorInterface
+from modelport.repository.interface import Interface, TensorInterface, bounds
 
 # A choice among more is no help in an editor.
 _MOST_VALUES = 50
@@ -173,14 +173,9 @@ def described(name: str, tensor: TensorInterface, labels: str = "") -> str:
 
 
 def _range(tensor: TensorInterface) -> str:
-    low, high = tensor.minimum, tensor.maximum
     if _RANGE.search(tensor.doc):
         return ""  # said in the builder's own words
-    if low is not None and high is not None:
-        return f"{low:g} to {high:g}"
-    if low is not None:
-        return f"{low:g} or more"
-    return "" if high is None else f"{high:g} or less"
+    return bounds(tensor.minimum, tensor.maximum)
 
 
 def _pixels(interface: Interface) -> Iterator[tuple[str, TensorInterface]]:

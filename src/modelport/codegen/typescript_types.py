@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 
-from modelport.repository.interface import TensorInterface
+from modelport.repository.interface import TensorInterface, bounds
 
 # Typed arrays by datatype; FP16 and BF16 are widened, because not every browser has halves.
 _ARRAYS = {
@@ -80,18 +80,10 @@ def doc(tensor: TensorInterface) -> list[str]:
     facts = [tensor.datatype if tensor.scalar else f"{tensor.datatype} [{shape}]"]
     facts += [tensor.content] if tensor.content else []
     facts += [f"in {tensor.unit}"] if tensor.unit else []
-    facts += [_range(tensor.minimum, tensor.maximum)]
+    facts += [bounds(tensor.minimum, tensor.maximum)]
     facts += ["see `LABELS`"] if tensor.labels else []
     facts += [f"in place of `{tensor.instead_of}`"] if tensor.instead_of else []
     return [*lines, ", ".join(fact for fact in facts if fact) + "."]
-
-
-def _range(low: float | None, high: float | None) -> str:
-    if low is not None and high is not None:
-        return f"{low:g} to {high:g}"
-    if low is not None:
-        return f"{low:g} or more"
-    return f"at most {high:g}" if high is not None else ""
 
 
 def comment(lines: Sequence[str], indent: str = "") -> Iterable[str]:

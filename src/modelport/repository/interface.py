@@ -29,6 +29,8 @@ from modelport.spec.tensors import ModelInput, ModelOutput
 # What the words of an interface are; the rest of it is what programs rely on.
 _WORDS = {"doc", "limits"}
 _MEANING = {"unit", "minimum", "maximum", "content", "values", "instead_of"}
+# Up to here every whole number is a float.
+_EXACT = 2**53
 
 
 class _Part(BaseModel):
@@ -298,3 +300,21 @@ def _lines(path: Path) -> Iterable[str]:
 def _declared(tensor: Tensor) -> TensorInterface:
     fields = {name: getattr(tensor, name) for name in TensorInterface.model_fields}
     return TensorInterface(**fields)
+
+
+def number(bound: float) -> str:
+    """Show a bound with all its digits; a whole number without a point, as far as it is exact."""
+    exact = float(bound).is_integer() and abs(bound) <= _EXACT
+    return str(int(bound)) if exact else repr(float(bound))
+
+
+def bounds(low: float | None, high: float | None) -> str:
+    """Show a range, such as ``0 or more``; empty where there is none.
+
+    Args:
+        low: the least value; ``None`` for any.
+        high: the greatest.
+    """
+    if low is None:
+        return "" if high is None else f"{number(high)} or less"
+    return f"{number(low)} or more" if high is None else f"{number(low)} to {number(high)}"

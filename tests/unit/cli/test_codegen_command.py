@@ -71,7 +71,13 @@ def test_builders_say_what_a_checkout_does_not(place: Path) -> None:
     assert "only tensors were compared: stars" in checked.stderr
     assert run().exit_code == 0
     assert (place / "clients" / "stars.py").read_text() == text
-    assert run("--check", "--builders", "builders").exit_code == 0
+    checked = run("--check", "--builders", "builders")
+    assert checked.stdout == "clients: 1 file is what would be generated now\n"
+    assert not checked.stderr
+    # where the words are known, all of it is compared: also what was edited by hand
+    (place / "clients" / "stars.py").write_text(text.replace('"score"', '"stars"'))
+    edited = run("--check", "--builders", "builders")
+    assert isinstance(edited.exception, StaleFilesError)
 
 
 def test_what_is_stale_missing_and_surplus(place: Path) -> None:

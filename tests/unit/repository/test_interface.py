@@ -110,3 +110,19 @@ def test_no_interface() -> None:
         interface.parse('{"model": "m", "inputs": []}', "x.json")
     with pytest.raises(RepositoryError, match=r"x.json: is no interface"):
         interface.parse("[1]", "x.json")
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "shown"),
+    [
+        (-(2.0**31), 2.0**31 - 1, "-2147483648 to 2147483647"),
+        (0, None, "0 or more"),
+        (None, 0.1, "0.1 or less"),
+        (0.0, 1.7976931348623157e308, "0 to 1.7976931348623157e+308"),
+        (1e-5, 12345678.5, "1e-05 to 12345678.5"),
+        (float("-inf"), float("inf"), "-inf to inf"),
+        (None, None, ""),
+    ],
+)
+def test_bounds_are_shown_as_they_are(low: float | None, high: float | None, shown: str) -> None:
+    assert interface.bounds(low, high) == shown

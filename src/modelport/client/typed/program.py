@@ -102,7 +102,7 @@ def run(wrapper: type[Wrapper], program: Program, arguments: Sequence[str] | Non
 
 
 def _parser(wrapper: type[Wrapper], program: Program) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=program.description.replace("%", "%%"))
+    parser = argparse.ArgumentParser(description=_described(program.description))
     if program.subject:
         doc = program.subject.doc.replace("%", "%%")
         metavar = program.subject.parameter.strip("_").upper()
@@ -119,6 +119,11 @@ def _parser(wrapper: type[Wrapper], program: Program) -> argparse.ArgumentParser
     parser.add_argument("--url", default=wrapper.model.default_url, help="default: %(default)s")
     parser.add_argument("--json", action="store_true", help="print one line of JSON per answer")
     return parser
+
+
+def _described(words: str) -> str:
+    """Keep words as they are: argparse fills a description in, but only one that names %(prog)."""
+    return words.replace("%", "%%") if "%(prog)" in words else words
 
 
 def _ask_each(
