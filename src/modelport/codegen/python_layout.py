@@ -139,7 +139,7 @@ def docstring(summary: str, *blocks: str, indent: int = 4) -> str:
     Only here are signs escaped that code has another use for: what comes in is plain text.
     """
     space = " " * indent
-    summary, *blocks = (_escaped(text) for text in (summary, *blocks))
+    summary, blocks = _escaped(summary), tuple(map(_escaped, blocks))
     # A quotation mark at the end would end the docstring, one at the start look like part of it.
     lead = " " if summary.startswith('"') else ""
     if summary.endswith('"'):
