@@ -48,10 +48,10 @@ class Retry:
     budget: float = 0.1
 
     def __post_init__(self) -> None:
-        if self.attempts < 1 or self.backoff_s < 0 or self.budget < 0:
+        if self.attempts < 1 or min(self.backoff_s, self.max_backoff_s, self.budget) < 0:
             raise ClientError(
-                f"{self} cannot be followed: attempts must be 1 or more, backoff_s and budget 0"
-                " or more"
+                f"{self} cannot be followed: attempts must be 1 or more, backoff_s, max_backoff_s"
+                " and budget 0 or more"
             )
 
     def pause_s(self, attempt: int) -> float:
