@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Coroutine, Iterable, Mapping
 from types import TracebackType
 from typing import Any, Literal, TypeVar
+from weakref import WeakSet
 
 from modelport.client import aio_driver, transport
 from modelport.client.endpoints import Breaker
@@ -18,7 +19,7 @@ from modelport.client.model import described, drawn_id, given, wanted
 from modelport.client.options import TLS, HeaderSource, Options
 from modelport.client.result import Result
 from modelport.client.retry import Retry
-from modelport.client.session import Asked, Inputs, Session
+from modelport.client.session import Asked, Inputs, Session, step_of
 from modelport.client.steps import Steps
 from modelport.client.tensors import Value
 from modelport.errors import ClientError, InvalidInputError
@@ -75,7 +76,7 @@ class AsyncClient:
             shared_memory=shared_memory,
         )
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._collectors: list[Collector] = []
+        self._collectors: WeakSet[Collector] = WeakSet()
 
     # --- inference -------------------------------------------------------------
 
@@ -100,7 +101,7 @@ class AsyncClient:
         call = self._session.call(model, version, request_id, timeout_s, headers)
         asked = Asked(
             None if outputs is None else list(outputs),
-            SequenceStep(sequence_id, sequence_start, sequence_end) if sequence_id else None,
+            step_of(sequence_id, sequence_start, sequence_end),
             idempotent,
             priority,
             parameters or {},
@@ -151,7 +152,7 @@ class AsyncClient:
         """
         collector = Collector(micro_batch, self.ask) if micro_batch else None
         if collector:
-            self._collectors.append(collector)
+            self._collectors.add(collector)
         return AsyncModel(self, name, str(version), collector)
 
     # --- what a server says ----------------------------------------------------
@@ -217,9 +218,9 @@ class AsyncClient:
 
     async def close(self) -> None:
         """Close the connections; doing so twice is harmless."""
-        for collector in self._collectors:
+        for collector in list(self._collectors):
             await collector.close()
-        await aio_driver.run(self._session.close())
+        await self._run(self._session.close())
 
     async def __aenter__(self) -> AsyncClient:
         return self

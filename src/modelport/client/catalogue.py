@@ -40,7 +40,7 @@ class Catalogue:
 
     def forget(self, model: str) -> None:
         """Let the next call of the model read its metadata again."""
-        for key in [key for key in self._known if key[0] == model]:
+        for key in [key for key in list(self._known) if key[0] == model]:
             self._known.pop(key, None)
 
     def learn(self, call: Call) -> Steps[ModelMetadata]:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from modelport.client import transport
 from modelport.client.driver import Driver
 from modelport.client.endpoints import Breaker
-from modelport.client.exchange import IndexEntry, Inference, Parameter, SequenceStep
+from modelport.client.exchange import IndexEntry, Inference, Parameter
 from modelport.client.faults import Call
 from modelport.client.hedge import Hedge
 from modelport.client.metadata import ModelMetadata
@@ -17,7 +17,7 @@ from modelport.client.model import Model, Sequence
 from modelport.client.options import TLS, HeaderSource, Options
 from modelport.client.result import Result
 from modelport.client.retry import Retry
-from modelport.client.session import Asked, Inputs, Session
+from modelport.client.session import Asked, Inputs, Session, step_of
 from modelport.client.tensors import Value
 from modelport.errors import ClientError
 
@@ -141,7 +141,7 @@ class Client:
         call = self._session.call(model, version, request_id, timeout_s, headers)
         asked = Asked(
             None if outputs is None else list(outputs),
-            SequenceStep(sequence_id, sequence_start, sequence_end) if sequence_id else None,
+            step_of(sequence_id, sequence_start, sequence_end),
             idempotent,
             priority,
             parameters or _NO_PARAMETERS,

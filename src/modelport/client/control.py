@@ -21,13 +21,15 @@ from modelport.errors import (
     DeadlineExceededError,
     ModelNotFoundError,
     NotReadyError,
-    ServerRefusedError,
+    ResolveError,
+    ServerUnreachableError,
+    TLSError,
 )
 
 Answer = TypeVar("Answer")
 
 # What waiting may mend.
-_PASSING = (ServerRefusedError, ConnectionLostError, NotReadyError, ModelNotFoundError)
+_PASSING = (ServerUnreachableError, ConnectionLostError, NotReadyError, ModelNotFoundError)
 
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.05, 0.5
 
@@ -104,12 +106,9 @@ class Control:
     def _not_ready(self, call: Call, target: Target, *, hangs: bool) -> Steps[ClientError | None]:
         try:
             ready = yield from self._dispatcher.probe(call, target, lambda w, c: w.ready(c))
-        except (
-            ServerRefusedError,
-            ConnectionLostError,
-            NotReadyError,
-            ModelNotFoundError,
-        ) as error:
+        except (ResolveError, TLSError):
+            raise
+        except _PASSING as error:
             return error
         except DeadlineExceededError as error:
             if hangs:

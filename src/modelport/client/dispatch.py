@@ -14,11 +14,13 @@ from modelport.client.faults import Call
 from modelport.client.hedge import Hedge, Times
 from modelport.client.retry import Budget, Retry, is_felt, is_repeatable
 from modelport.client.steps import Ask, Close, Open, Race, Sleep, Steps
-from modelport.errors import ClientError
+from modelport.errors import ClientError, ConnectionLostError
 
 logger = logging.getLogger(__name__)
 
 Answer = TypeVar("Answer")
+
+_MOST_MODELS = 1024
 
 # Carries a request out on one target. It is asked for each attempt anew: the time that is left,
 # which servers are told, is another each time.
@@ -149,7 +151,9 @@ class Dispatcher:
         self.endpoints.succeeded(target)
         return answer
 
-    def open(self, call: Call, make: Callable[[Wire, Call], StreamExchange]) -> Steps[Streaming]:
+    def open(
+        self, call: Call, make: Callable[[Wire, Call], StreamExchange], *, idempotent: bool
+    ) -> Steps[Streaming]:
         """Begin a stream; what fails before its first reply is repeated like any call."""
 
         def attempt(target: Target, call: Call) -> Steps[tuple[Reply | None, Any]]:
@@ -158,14 +162,14 @@ class Dispatcher:
             )
             return opened
 
-        order = Order(attempt, idempotent=True, served=True, keep=True)
+        order = Order(attempt, idempotent, served=True, keep=True)
         (first, rest), target, call = yield from self._repeat(call, order, [])
         return Streaming(call, first, rest, target)
 
     def ended(self, stream: Streaming, error: ClientError | None = None) -> None:
         """Note the end of a stream that :meth:`open` began."""
         if error:
-            self.endpoints.failed(stream.target, error)
+            self.endpoints.failed(stream.target, error, stream.call.model)
         self.endpoints.release(stream.target)
 
     def everywhere(
@@ -247,7 +251,9 @@ class Dispatcher:
         pause_s = self._retry.pause_s(attempts)
         if call.expires_s - time.monotonic() <= pause_s:
             raise error  # it says more than that the time is over
-        if is_felt(error) and not self._budget.spend():
+        # What a server lost when it died is not more than the others would have had to take.
+        moves = others and isinstance(error, ConnectionLostError)
+        if is_felt(error) and not moves and not self._budget.spend():
             error.objects["retry_budget"] = "spent"
             raise error
         logger.debug(
@@ -260,6 +266,8 @@ class Dispatcher:
 
     def _hedged(self, call: Call, order: Order[Answer]) -> Steps[Answer]:
         assert self._hedge is not None
+        if len(self._times) > _MOST_MODELS:  # somebody asks for models that there are not
+            self._times.clear()
         times = self._times.get(call.model) or self._times.setdefault(
             call.model, Times(self._hedge)
         )
@@ -272,6 +280,8 @@ class Dispatcher:
         else:
 
             def second() -> Steps[Any] | None:
+                if all(target in tried for target in self.endpoints.targets):
+                    return None
                 if not self._extra.spend():
                     return None
                 logger.debug("%s takes long: asking another server too", call.about())

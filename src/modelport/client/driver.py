@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 import time
@@ -30,6 +31,7 @@ class Driver:
         self._pool: ThreadPoolExecutor | None = None
         self._timers: Timer | None = None
         self._lock = threading.Lock()
+        self._pid = os.getpid()
 
     def run(self, steps: Steps[Answer], racer: Racer | None = None) -> Answer:
         """Carry out steps to their end and give their result.
@@ -63,7 +65,14 @@ class Driver:
         if self._timers:
             self._timers.close()
 
+    def _after_fork(self) -> None:
+        """Begin anew in a child: the threads are the parent's."""
+        if self._pid != os.getpid():
+            self._pid, self._lock = os.getpid(), threading.Lock()
+            self._pool, self._timers = None, None
+
     def _threads(self) -> ThreadPoolExecutor:
+        self._after_fork()
         with self._lock:
             if self._pool is None:
                 self._pool = ThreadPoolExecutor(_MOST_THREADS, "modelport-client")
@@ -90,6 +99,8 @@ class Driver:
         finally:
             waiting.clear()  # an interrupted call begins nothing new
             wait(others)
+        for other in others:
+            other.result()  # what is no ClientError, of a header function say
         return results
 
     def _outcome(self, steps: Steps[Any]) -> Any:
@@ -108,6 +119,7 @@ class Driver:
             contest.end()
 
     def _timer(self) -> Timer:
+        self._after_fork()
         with self._lock:
             if self._timers is None:
                 self._timers = Timer()

@@ -21,9 +21,14 @@ from modelport.client.url import Endpoint
 from modelport.errors import (
     ClientError,
     ConnectionLostError,
+    DeadlineExceededError,
+    InvalidInputError,
     ModelNotFoundError,
     NotReadyError,
+    OverloadedError,
+    ServerFaultError,
     ServerUnreachableError,
+    UnauthorizedError,
 )
 
 logger = logging.getLogger(__name__)
@@ -32,6 +37,8 @@ logger = logging.getLogger(__name__)
 _RESOLVE_EVERY_S = 30.0
 _RESOLVE_PAUSE_S = 1.0
 
+# A server that says this is well.
+_ANSWERS = (InvalidInputError, OverloadedError, ServerFaultError, UnauthorizedError)
 _FIT = (0.0, 0.0)
 _MOST_UNFIT = 256
 _MOST_SEQUENCES = 65_536
@@ -76,6 +83,7 @@ class Target:
         "in_flight",
         "memory",
         "name",
+        "on_trial",
         "open_for_s",
         "open_until_s",
         "transport",
@@ -90,6 +98,7 @@ class Target:
         self.failures = 0
         self.open_until_s = 0.0
         self.open_for_s = 0.0
+        self.on_trial = False
         self.error: ClientError | None = None
         self.unfit: dict[str, tuple[float, float]] = {}
 
@@ -121,6 +130,7 @@ class Endpoints:
         self.targets = [Target(e, connect(e)) for e in endpoints if not _has_name(e)]
         self.retired: list[Target] = []
         self._sequences: dict[tuple[str, int], Target] = {}
+        self.closed = False
         self._lock = threading.Lock()
         # The only one there will ever be: nothing to choose, and so nothing to count or lock.
         # Threads that meet at a lock for each call take turns, a fifth slower at 32 of them.
@@ -158,6 +168,8 @@ class Endpoints:
             return target
 
     def _best(self, call: Call, avoid: Collection[Target], holder: Target | None) -> Target:
+        if self.closed:
+            raise faults.closed(call)
         now = self._clock()
         targets = [holder] if holder else self.targets
         able = [target for target in targets if now >= target.open_until_s]
@@ -171,7 +183,7 @@ class Endpoints:
             [target for target in fresh if target.in_flight == least]
         )
         if target.open_for_s:  # this call is the trial: no other until it has ended
-            target.open_until_s = now + target.open_for_s
+            target.open_until_s, target.on_trial = now + target.open_for_s, True
         return target
 
     def release(self, target: Target) -> None:
@@ -208,6 +220,7 @@ class Endpoints:
             if target.open_for_s:
                 logger.info("%s answers again", target.name)
             target.failures, target.open_until_s, target.open_for_s = 0, 0.0, 0.0
+            target.on_trial = False
         if target.unfit:
             target.unfit.pop(model, None)
 
@@ -220,9 +233,11 @@ class Endpoints:
         if isinstance(error, (NotReadyError, ModelNotFoundError)) or is_dead(error):
             self.succeeded(target)
             self._shun(target, model)
+        elif isinstance(error, DeadlineExceededError):  # the model is slow, or the server hangs
+            self._shun(target, model)
         elif isinstance(error, (ServerUnreachableError, ConnectionLostError)):
             self._leave(target, error)
-        else:
+        elif isinstance(error, _ANSWERS):
             self.succeeded(target, model)
 
     def _shun(self, target: Target, model: str) -> None:
@@ -231,14 +246,19 @@ class Endpoints:
                 return
             if len(target.unfit) >= _MOST_UNFIT:  # somebody asks for models that there are not
                 target.unfit.clear()
-            _, before_s = target.unfit.get(model, _FIT)
+            until_s, before_s = target.unfit.get(model, _FIT)
+            if until_s > self._clock():  # of a call that began before
+                return
             pause_s = min(self._breaker.max_open_s, before_s * 2) or self._breaker.open_s
             target.unfit[model] = (self._clock() + pause_s, pause_s)
 
     def _leave(self, target: Target, error: ClientError) -> None:
         with self._lock:
-            target.failures += 1
             target.error = error
+            if target.open_for_s and not target.on_trial:  # of a call that began before
+                return
+            target.failures += 1
+            target.on_trial = False
             if self._named:
                 self._resolve_at_s = min(self._resolve_at_s, self._clock() + _RESOLVE_PAUSE_S)
             if self._breaker.failures and target.failures >= self._breaker.failures:
@@ -260,8 +280,24 @@ class Endpoints:
         Raises:
             ResolveError: no name has an address, and none had one before.
         """
-        with self._lock:
-            self._resolve_at_s = self._clock() + _RESOLVE_EVERY_S  # others need not wait
+        if self.closed:
+            raise faults.closed(call)
+        if self.targets:  # others need not wait
+            self._resolve_at_s = self._clock() + _RESOLVE_EVERY_S
+        try:
+            found, problem = yield from self._look_up(call)
+        except BaseException:
+            self._resolve_at_s = 0.0
+            raise
+        if problem and not (found or self.targets):
+            self._resolve_at_s = 0.0
+            raise problem
+        pause_s = _RESOLVE_PAUSE_S if problem else _RESOLVE_EVERY_S
+        self._resolve_at_s = self._clock() + pause_s
+        self._replace(found)
+
+    def _look_up(self, call: Call) -> Steps[tuple[list[Endpoint], ClientError | None]]:
+        """Ask for every name; give what there is, and the last error."""
         found: list[Endpoint] = []
         problem: ClientError | None = None
         for endpoint in self._named:
@@ -271,12 +307,7 @@ class Endpoints:
                 found += [t.endpoint for t in self.targets if _same_name(t.endpoint, endpoint)]
             else:
                 found += [replace(endpoint, address=address) for address in answer]
-        if problem:
-            self._resolve_at_s = self._clock() + _RESOLVE_PAUSE_S
-            if not found and not self.targets:
-                self._resolve_at_s = 0.0
-                raise problem
-        self._replace(found)
+        return found, problem
 
     def _replace(self, found: Sequence[Endpoint]) -> None:
         with self._lock:
@@ -297,8 +328,9 @@ class Endpoints:
         return idle
 
     def take_all(self) -> list[Target]:
-        """Give every target there is, for the end of the client; there are none afterwards."""
+        """Give every target there is, for the end of the client; none is chosen afterwards."""
         with self._lock:
+            self.closed = True
             every = [*self.targets, *self.retired]
             self.retired = []
         return every

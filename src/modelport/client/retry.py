@@ -17,6 +17,9 @@ from modelport.errors import (
     TLSError,
 )
 
+# Triton's words for a full queue and for a model without a version that serves.
+_NOT_BEGUN = ("Exceeds maximum queue size", "no available versions", "is not ready")
+
 # What a full budget holds, so that a client that has sent little may still repeat a few.
 _BURST = 10.0
 
@@ -48,10 +51,10 @@ class Retry:
     budget: float = 0.1
 
     def __post_init__(self) -> None:
-        if self.attempts < 1 or self.backoff_s < 0 or self.budget < 0:
+        if self.attempts < 1 or min(self.backoff_s, self.max_backoff_s, self.budget) < 0:
             raise ClientError(
-                f"{self} cannot be followed: attempts must be 1 or more, backoff_s and budget 0"
-                " or more"
+                f"{self} cannot be followed: attempts must be 1 or more, backoff_s, max_backoff_s"
+                " and budget 0 or more"
             )
 
     def pause_s(self, attempt: int) -> float:
@@ -108,10 +111,19 @@ def is_repeatable(
         return False  # waiting mends no certificate
     if isinstance(error, ModelNotFoundError):
         return served or others
-    if never_sent(error) or isinstance(error, (OverloadedError, NotReadyError)):
+    if never_sent(error):
         return True
+    if isinstance(error, (OverloadedError, NotReadyError)):
+        # A model may say so as well, when it has begun; a sequence may have begun with it.
+        return idempotent or _has_not_begun(error)
     # Only another server can help where the process is dead.
     return idempotent and (isinstance(error, ConnectionLostError) or (others and is_dead(error)))
+
+
+def _has_not_begun(error: ClientError) -> bool:
+    """Whether Triton itself refused, and no model has seen the request (tried: 2.51.0)."""
+    message = str(error.objects.get("server_message", ""))
+    return any(text in message for text in _NOT_BEGUN)
 
 
 def is_felt(error: ClientError) -> bool:

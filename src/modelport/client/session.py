@@ -53,6 +53,11 @@ class Asked:
 
 PLAIN = Asked()
 
+# Parameters that the protocols use themselves.
+_RESERVED = frozenset(
+    ("timeout", "priority", "sequence_id", "sequence_start", "sequence_end", "binary_data_output")
+)
+
 # What a server may take to give back shared memory when a client ends.
 _CLOSE_S = 2.0
 
@@ -195,11 +200,17 @@ class Session:
         return Result(reply.outputs, reply.version, call.request_id)
 
     def close(self) -> Steps[None]:
-        """Give back shared memory and close every connection."""
+        """Give back shared memory and close every connection, whatever happens meanwhile."""
+        failure: BaseException | None = None
         for target in self.dispatcher.endpoints.take_all():
-            call = replace(self.call(timeout_s=_CLOSE_S), endpoint=target.name)
-            yield from target.memory.close(target.transport, call)
+            try:
+                call = replace(self.call(timeout_s=_CLOSE_S), endpoint=target.name)
+                yield from target.memory.close(target.transport, call)
+            except BaseException as error:  # noqa: BLE001 - raised below
+                failure = error
             yield Close(target.transport)
+        if failure:
+            raise failure
 
     # --- streams ---------------------------------------------------------------
 
@@ -220,7 +231,9 @@ class Session:
         try:
             return (
                 yield from self.dispatcher.open(
-                    call, lambda wire, attempt: wire.stream(attempt, inference)
+                    call,
+                    lambda wire, attempt: wire.stream(attempt, inference),
+                    idempotent=not (inference.model and inference.model.stateful),
                 )
             )
         except ModelNotFoundError as error:
@@ -230,6 +243,8 @@ class Session:
 
 def _checked(model: ModelMetadata, inputs: Inputs, asked: Asked, *, whole: bool) -> Inference:
     """Check a request against the model before anything of it is sent."""
+    if asked.parameters or asked.priority:
+        _check_parameters(model, asked)
     if isinstance(inputs, Given):
         inputs = binding.bind(model, inputs.positional, inputs.named)
     return Inference(
@@ -241,6 +256,40 @@ def _checked(model: ModelMetadata, inputs: Inputs, asked: Asked, *, whole: bool)
         model=model,
         binary=model.binary,
     )
+
+
+def _check_parameters(model: ModelMetadata, asked: Asked) -> None:
+    if not (type(asked.priority) is int and 0 <= asked.priority < 2**64):
+        raise ClientError(
+            f"priority must be a whole number from 0 on, got {asked.priority!r}", model=model.name
+        )
+    for name, value in asked.parameters.items():
+        if name in _RESERVED:
+            raise ClientError(
+                f"the parameter {name!r} is written by the client itself",
+                next_step="use timeout_s=, priority= or sequence()",
+                model=model.name,
+            )
+        fits = type(value) is not int or -(2**63) <= value < 2**63
+        if type(value) not in (str, int, float, bool) or not fits:
+            raise ClientError(
+                f"the parameter {name!r} of {model.name!r} must be a text, a number or a truth"
+                f" value, got {value!r}",
+                model=model.name,
+            )
+
+
+def step_of(id: int, start: bool, end: bool) -> SequenceStep | None:  # noqa: A002
+    """Give a request's place in a sequence, if it has one.
+
+    Raises:
+        ClientError: it is the first or the last of no sequence.
+    """
+    if id:
+        return SequenceStep(id, start, end)
+    if start or end:
+        raise ClientError("sequence_start and sequence_end need a sequence_id of 1 or more")
+    return None
 
 
 def _parsed(urls: str | Iterable[str]) -> list[Endpoint]:

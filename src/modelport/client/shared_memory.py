@@ -218,11 +218,20 @@ class SharedMemory:
                 return region
         except OSError as error:
             logger.debug("no shared memory of %d bytes: %s", size_bytes, error)
+        except _REFUSALS:
+            raise
+        except BaseException:  # too late or cancelled: the server may have it all the same
+            if region is not None:
+                with self._lock:
+                    self._known.add(region.name)
+                    self._abandoned.append(region)
+            raise
         finally:
             if region is not None:
                 region.unlink()
-            if region is None or region.name not in self._known:
-                self._total_bytes -= size_bytes
+            with self._lock:
+                if region is None or region.name not in self._known:
+                    self._total_bytes -= size_bytes
         return None
 
     def _make_room(self, transport: Any, call: Call, size_bytes: int) -> Steps[None]:
@@ -234,14 +243,19 @@ class SharedMemory:
             while self._free and excess > 0:
                 leaving.append(self._free.pop(0))
                 excess -= leaving[-1].size_bytes
-        for region in leaving:
-            gone = yield from _unregistered(transport, call, region.name)
+        try:
+            while leaving:
+                gone = yield from _unregistered(transport, call, leaving[-1].name)
+                region = leaving.pop()
+                with self._lock:
+                    if gone and region.name in self._known:
+                        self._known.remove(region.name)
+                        self._total_bytes -= region.size_bytes
+                    elif not gone:
+                        self._abandoned.append(region)
+        finally:
             with self._lock:
-                if gone and region.name in self._known:
-                    self._known.remove(region.name)
-                    self._total_bytes -= region.size_bytes
-                elif not gone:
-                    self._abandoned.append(region)
+                self._abandoned += leaving  # the call was cancelled meanwhile
 
     def _release(self, region: Region, *, certain: bool) -> None:
         with self._lock:

@@ -2,8 +2,9 @@
 
 The logic of a call (which endpoint, another attempt, the parts of a batch) is a generator that
 yields an effect wherever it must wait, and is given what came of it, or thrown the error.
-:func:`run` carries effects out by blocking and :func:`run_async` by awaiting; neither decides
-anything. A generator costs less than a microsecond, an event loop in a thread of its own fifty.
+:class:`~modelport.client.driver.Driver` carries effects out by blocking and
+:func:`modelport.client.aio_driver.run` by awaiting; neither decides anything. A generator costs
+less than a microsecond, an event loop in a thread of its own fifty.
 """
 
 from __future__ import annotations

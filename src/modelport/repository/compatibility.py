@@ -13,10 +13,11 @@ somebody breaks::
     size of an output             any size now, or another            fixed
     optional input                required now                        –
     required input                –                                   optional now
-    range, values of an input     narrower                            wider
+    range, values of an input     narrower                            wider, or said now
     range, values of an output    wider                               narrower
-    labels                        gone, renamed or reordered          where there were none
+    labels                        gone, more, renamed or reordered    where there were none
     unit, content                 another                             where nothing was said
+    name of the model             another                             –
     words                         –                                   always
 
 What tensors mean is compared where both sides say it.
@@ -34,6 +35,7 @@ from modelport.repository.interface import Interface, TensorInterface
 Side = Literal["input", "output"]
 _ANY_SIZE = -1
 _TOLD = 8
+_UNBOUNDED = (-math.inf, math.inf)
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,8 @@ def _as_a_whole(old: Interface, new: Interface) -> Iterator[Change]:
     def change(what: str, *, breaking: bool) -> Change:
         return Change(new.model, "", what, breaking)
 
+    if old.model != new.model:
+        yield change(f"is another model than {old.model!r}", breaking=True)
     if old.decoupled != new.decoupled:
         kinds = ("one answer", "a stream")
         what = f"answers with {kinds[new.decoupled]}, no longer with {kinds[old.decoupled]}"
@@ -168,8 +172,8 @@ def _labels(old: TensorInterface, new: TensorInterface) -> _Found:
     elif sorted(old.labels) == sorted(new.labels):
         yield f"has its labels in another order: {_listed(new.labels)}", True
     else:
-        kept = new.labels[: len(old.labels)] == old.labels
-        yield f"has the labels {_listed(new.labels)}, it had {_listed(old.labels)}", not kept
+        # More of them break too: an answer may be one that callers have no name for.
+        yield f"has the labels {_listed(new.labels)}, it had {_listed(old.labels)}", True
 
 
 def _meaning(side: Side, old: TensorInterface, new: TensorInterface) -> _Found:
@@ -191,6 +195,9 @@ def _range(side: Side, old: TensorInterface, new: TensorInterface) -> _Found:
     was, now = _bounds(old), _bounds(new)
     if was == now:
         return
+    if was == _UNBOUNDED:  # nobody said so before: to write it down changes no model
+        yield f"is said to be {_shown(now)}", False
+        return
     narrower = now[0] > was[0] or now[1] < was[1]
     wider = now[0] < was[0] or now[1] > was[1]
     what = f"is {_shown(now)}, it was {_shown(was)}"
@@ -201,12 +208,13 @@ def _values(side: Side, old: TensorInterface, new: TensorInterface) -> _Found:
     was, now = set(old.values), set(new.values)
     if was == now:
         return
-    # Without any, every text may come.
-    narrower = bool(now) and (not was or bool(was - now))
-    wider = bool(was) and (not now or bool(now - was))
+    if not was:  # as with a range
+        yield f"is said to be one of {_listed(new.values)}", False
+        return
+    narrower = bool(now) and bool(was - now)  # without any, every text may come
+    wider = not now or bool(now - was)
     what = f"is one of {_listed(new.values)}" if now else "is any text"
-    before = f"one of {_listed(old.values)}" if was else "any text"
-    yield f"{what}, it was {before}", narrower if side == "input" else wider
+    yield f"{what}, it was one of {_listed(old.values)}", narrower if side == "input" else wider
 
 
 def _bounds(tensor: TensorInterface) -> tuple[float, float]:
@@ -216,7 +224,7 @@ def _bounds(tensor: TensorInterface) -> tuple[float, float]:
 
 def _shown(bounds: tuple[float, float]) -> str:
     low, high = bounds
-    if bounds == (-math.inf, math.inf):
+    if bounds == _UNBOUNDED:
         return "of any size"
     if math.isinf(high):
         return f"{low:g} or more"

@@ -12,10 +12,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from modelport.errors import ConfigError, IntegrityError, RepositoryError
 from modelport.repository import digests
@@ -62,8 +62,8 @@ class TensorInterface(_Part):
     labels: tuple[str, ...] = ()
     doc: str = ""
     unit: str = ""
-    minimum: float | None = None
-    maximum: float | None = None
+    minimum: FiniteFloat | None = None
+    maximum: FiniteFloat | None = None
     content: Content = ""
     values: tuple[str, ...] = ()
     instead_of: str = ""
@@ -281,8 +281,17 @@ def _tensor(
 def _labels(folder: ModelFolder, version: int | None, output: ModelOutput) -> tuple[str, ...]:
     if not output.label_filename:
         return ()
-    own = folder.version_dir(version) / output.label_filename if version else None
-    path = own if own and own.is_file() else folder.path / output.label_filename
+    name = PurePosixPath(output.label_filename)
+    if name.is_absolute() or ".." in name.parts:  # a repository may come from anywhere
+        raise IntegrityError(
+            f"model {folder.name!r}: the labels of {output.name!r} lie outside its folder:"
+            f" {output.label_filename!r}",
+            next_step="put the file into the model's folder, and its name into label_filename",
+            model=folder.name,
+            tensor=output.name,
+        )
+    own = folder.version_dir(version) / name if version else None
+    path = own if own and own.is_file() else folder.path / name
     return tuple(_lines(path))
 
 

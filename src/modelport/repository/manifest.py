@@ -16,6 +16,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    FiniteFloat,
     SerializerFunctionWrapHandler,
     StringConstraints,
     ValidationError,
@@ -227,8 +228,8 @@ class MeaningEntry(_Part):
 
     doc: str = ""
     unit: str = ""
-    minimum: float | None = None
-    maximum: float | None = None
+    minimum: FiniteFloat | None = None
+    maximum: FiniteFloat | None = None
     content: Content = ""
     values: tuple[str, ...] = ()
     instead_of: str = ""

@@ -66,7 +66,9 @@ def breaking(target: Target) -> Iterator[str]:
     """
     for change in target.changes:
         before, after = _manifests(target, change)
-        if change.before and after.public and (before is None or before.public):
+        if change.before and (before is None or before.public):
+            if not after.public:
+                yield f"{change.model}: is a part now, and not offered to callers any more"
             old = _interface(target, change.model, change.before[-1])
             new = _interface(target, change.model, change.after)
             if old and new:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Annotated, Any, Literal, TypeAlias, cast
 
-from pydantic import ConfigDict, Field, StringConstraints, model_validator
+from pydantic import ConfigDict, Field, FiniteFloat, StringConstraints, model_validator
 from pydantic.dataclasses import dataclass
 
 from modelport.spec.config import DataType, ModelDynamicBatching, ModelWarmup
@@ -59,8 +59,8 @@ class Tensor:
     doc: str = Field(default="", kw_only=True)
     # Out of the repr, which stands in the keys of exported networks.
     unit: str = Field(default="", kw_only=True, repr=False)
-    minimum: float | None = Field(default=None, kw_only=True, repr=False)
-    maximum: float | None = Field(default=None, kw_only=True, repr=False)
+    minimum: FiniteFloat | None = Field(default=None, kw_only=True, repr=False)
+    maximum: FiniteFloat | None = Field(default=None, kw_only=True, repr=False)
     content: Content = Field(default="", kw_only=True, repr=False)
     values: tuple[str, ...] = Field(default=(), kw_only=True, repr=False)
     instead_of: str = Field(default="", kw_only=True, repr=False)

@@ -126,9 +126,12 @@ def test_a_bad_text_is_refused_with_the_number_of_its_item(
     assert ask(client, "fine").shape == (1, 384)
 
 
-def test_a_batch_larger_than_the_server_takes_is_refused(client: Client) -> None:
-    with pytest.raises(InvalidInputError, match=r"17.*takes 1 to 16"):
-        ask(client, *map(str, range(17)))
+def test_a_batch_larger_than_the_server_takes_is_sent_in_parts(client: Client) -> None:
+    texts = [f"text {number}" for number in range(17)]
+    whole = ask(client, *texts)
+    assert whole.shape[0] == 17
+    np.testing.assert_allclose(whole[16:], ask(client, texts[16]), **CLOSE)
+    np.testing.assert_allclose(whole[:1], ask(client, texts[0]), **CLOSE)
 
 
 @settings(deadline=None, max_examples=15)

@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -328,3 +329,44 @@ def test_a_part_that_fails_leaves_the_others_their_answers(kind: str) -> None:
     first, second, third = stage.run(together())
     assert (first, third) == ("a", "c")
     assert isinstance(second, InvalidInputError)
+
+
+def test_what_is_no_client_error_is_raised_from_any_part(kind: str) -> None:
+    def breaks(call: Call) -> str:
+        raise KeyError("a header function, say")
+
+    stage = Stage(kind).over(one=[breaks] * 4)
+    call = Call(TWO[0], 5.0, time.monotonic() + 5, "m")
+
+    def together() -> Steps[list[Any]]:
+        parts = [stage.dispatcher.send(call, ask, idempotent=True) for _ in range(4)]
+        return (yield Together(parts, 4))
+
+    with pytest.raises(KeyError):
+        stage.run(together())
+
+
+def test_many_calls_of_a_server_that_dies_go_to_the_other(kind: str) -> None:
+    """More than the budget holds: they are not more than the other would have had to take."""
+    stage = Stage(kind, retry=Retry(backoff_s=0.001, budget=0.0)).over(
+        one=[fails(faults.lost, "died")] * 60, other=[says("answer")] * 60
+    )
+    call = Call(TWO[0], 5.0, time.monotonic() + 5, "m")
+
+    def together() -> Steps[list[Any]]:
+        parts = [stage.dispatcher.send(replace(call), ask, idempotent=True) for _ in range(40)]
+        return (yield Together(parts, 40))
+
+    assert stage.run(together()) == ["answer"] * 40
+
+
+def test_one_server_is_not_hedged_with_itself(kind: str) -> None:
+    def slow(call: Call) -> Any:
+        if kind == "asyncio":
+            return asyncio.sleep(0.06, "slow")
+        time.sleep(0.06)
+        return "slow"
+
+    stage = hedged(kind).over(one=[slow] * 9)
+    assert stage.send() == "slow"
+    assert len(stage["one"].calls) == 1

@@ -15,6 +15,7 @@ from modelport.client.url import Endpoint, parse
 from modelport.errors import (
     ClientError,
     ConnectionLostError,
+    InvalidInputError,
     ModelNotFoundError,
     NotReadyError,
     OverloadedError,
@@ -117,8 +118,12 @@ def test_a_server_that_fails_is_left_alone_then_tried_by_one_call(clock: Clock) 
 
 def test_the_time_between_trials_has_a_bound(clock: Clock) -> None:
     these = endpoints(clock, TWO[0], breaker=Breaker(failures=1, open_s=1.0, max_open_s=3.0))
-    fail(these, these.targets[0], faults.refused(CALL), 20)
-    assert these.targets[0].open_for_s == 3.0
+    waited = []
+    for _ in range(5):
+        these.failed(these.choose(CALL), faults.refused(CALL))
+        waited.append(these.targets[0].open_for_s)
+        clock.now_s += waited[-1] + 0.01
+    assert waited == [1.0, 2.0, 3.0, 3.0, 3.0]
 
 
 def test_when_all_are_left_alone_a_call_fails_with_what_they_failed_with(clock: Clock) -> None:
@@ -133,7 +138,9 @@ def test_when_all_are_left_alone_a_call_fails_with_what_they_failed_with(clock: 
     assert caught.value.objects["endpoint"] == TWO[0]
 
 
-@pytest.mark.parametrize("healthy", [OverloadedError("full"), ClientError("refused the input")])
+@pytest.mark.parametrize(
+    "healthy", [OverloadedError("full"), InvalidInputError("refused the input")]
+)
 def test_an_answer_is_a_sign_of_health_even_when_it_is_an_error(
     clock: Clock, healthy: ClientError
 ) -> None:
@@ -145,7 +152,40 @@ def test_an_answer_is_a_sign_of_health_even_when_it_is_an_error(
     assert these.choose(CALL) is target
 
 
-@pytest.mark.parametrize("error", [NotReadyError("loads"), ModelNotFoundError("unknown")])
+def test_a_death_counts_once_however_many_calls_it_took(clock: Clock) -> None:
+    these = endpoints(clock, *TWO, breaker=Breaker(failures=3, open_s=1.0))
+    bad = these.targets[0]
+    fail(these, bad, faults.lost(CALL, "gone"), 40)
+    assert bad.open_for_s == 1.0
+    clock.now_s += 1.01
+    assert [these.choose(CALL).name for _ in range(4)].count(TWO[0]) == 1  # the trial
+    fail(these, bad, faults.refused(CALL), 40)
+    assert bad.open_for_s == 2.0
+
+
+def test_a_cancelled_call_says_nothing_of_a_server(clock: Clock) -> None:
+    these = endpoints(clock, TWO[0], breaker=Breaker(failures=2))
+    target = these.targets[0]
+    fail(these, target, faults.refused(CALL))
+    these.failed(target, faults.cancelled(CALL))
+    fail(these, target, faults.refused(CALL))
+    with pytest.raises(ServerRefusedError, match="was not asked"):
+        these.choose(CALL)
+
+
+def test_after_the_end_nobody_is_chosen(clock: Clock) -> None:
+    these = endpoints(clock, "grpc://triton:8001")
+    resolve(these, ["10.0.0.1", "10.0.0.2"])
+    assert len(these.take_all()) == 2
+    with pytest.raises(ClientError, match="closed"):
+        these.choose(CALL)
+    with pytest.raises(ClientError, match="closed"):
+        resolve(these, ["10.0.0.1"])
+
+
+@pytest.mark.parametrize(
+    "error", [NotReadyError("loads"), ModelNotFoundError("unknown"), faults.deadline(CALL)]
+)
 def test_a_server_that_lacks_one_model_is_asked_last_for_that_one(
     clock: Clock, error: ClientError
 ) -> None:
@@ -239,6 +279,17 @@ def test_without_a_name_service_the_known_addresses_stay(clock: Clock) -> None:
     clock.now_s += 31
     resolve(these, ResolveError("no name service"))
     assert addresses(these) == ["10.0.0.1"]
+
+
+def test_until_there_is_an_address_everybody_looks_it_up(clock: Clock) -> None:
+    these = endpoints(clock, "grpc://triton:8001")
+    waiting = these.resolve(CALL)
+    assert isinstance(next(waiting), Resolve)
+    assert these.stale
+    waiting.close()  # cancelled
+    assert these.stale
+    resolve(these, ["10.0.0.1"])
+    assert not these.stale
 
 
 def test_a_name_that_never_had_an_address_is_an_error(clock: Clock) -> None:

@@ -16,11 +16,16 @@ NOT_RUN = [
     faults.refused(CALL),
     faults.unresolved(CALL, "x"),
     faults.unreachable(CALL, "no route"),
-    faults.overloaded(CALL, "full"),
-    faults.not_ready(CALL, "loading"),
+    faults.overloaded(CALL, "Exceeds maximum queue size"),
+    faults.not_ready(CALL, "Request for unknown model: 'm' has no available versions"),
 ]
-PERHAPS_RUN = [faults.lost(CALL, "reset"), faults.server_fault(CALL, "Stub is not healthy.")]
-ELSEWHERE = [faults.not_found(CALL, "x"), PERHAPS_RUN[1]]
+PERHAPS_RUN = [
+    faults.not_ready(CALL, "20 sequences are live, which is the most"),
+    faults.overloaded(CALL, "the model's own words"),
+    faults.lost(CALL, "reset"),
+    faults.server_fault(CALL, "Stub is not healthy."),
+]
+ELSEWHERE = [faults.not_found(CALL, "x"), PERHAPS_RUN[-1]]
 NEVER = [
     faults.invalid(CALL, "x"),
     faults.not_found(CALL, "x"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -67,6 +68,10 @@ BREAKING = {
         0, values=("yes", "no", "maybe")
     ),
     "output 'label' is any text, it was one of 'yes', 'no'": with_output(0, values=()),
+    "output 'scores' has the labels 'yes', 'no', 'maybe', it had 'yes', 'no'": with_output(
+        1, labels=("yes", "no", "maybe")
+    ),
+    "is another model than 'm'": whole(model="m2"),
     "takes no batches any more: tensors have other shapes": whole(max_batch_size=0),
     "takes batches of 4, it took 8": whole(max_batch_size=4),
     "answers with a stream, no longer with one answer": whole(decoupled=True),
@@ -91,13 +96,22 @@ FITTING = {
 @pytest.mark.parametrize("what", BREAKING)
 def test_what_breaks(what: str) -> None:
     found = between(OLD, BREAKING[what])
-    assert f"m: {what}" in [str(change) for change in found if change.breaking]
+    assert what in [str(change).partition(": ")[2] for change in found if change.breaking]
 
 
 @pytest.mark.parametrize("what", FITTING)
 def test_what_fits(what: str) -> None:
     assert [str(change) for change in between(OLD, FITTING[what])] == [f"m: {what}"]
     assert not any(change.breaking for change in between(OLD, FITTING[what]))
+
+
+@pytest.mark.parametrize("side", [with_input, with_output])
+def test_what_is_said_for_the_first_time_changes_no_model(side: Callable[..., Interface]) -> None:
+    nothing: dict[str, Any] = {"minimum": None, "maximum": None, "values": ()}
+    for place, said in ((1, {"minimum": 0.0, "maximum": 1.0}), (0, {"values": ("a",)})):
+        [change] = between(side(place, **nothing), side(place, **{**nothing, **said}))
+        assert "is said to be" in str(change)
+        assert not change.breaking
 
 
 def test_meaning_counts_where_both_say_it() -> None:

@@ -11,7 +11,7 @@ from interfaces import interfaces
 from small_versions import manifest, publish
 
 from modelport import spec
-from modelport.errors import ConfigError, RepositoryError
+from modelport.errors import ConfigError, IntegrityError, RepositoryError
 from modelport.repository import interface
 from modelport.repository.interface import Interface
 from modelport.repository.layout import Repository
@@ -88,6 +88,22 @@ def test_a_version_that_is_not_there(tmp_path: Path) -> None:
     publish(tmp_path, "m")
     with pytest.raises(RepositoryError, match="no version 7; there are 1"):
         interface.read(Repository(tmp_path), "m", 7)
+
+
+@pytest.mark.parametrize("name", ["../secret.txt", "/etc/hostname", "a/../../secret.txt"])
+def test_labels_outside_the_models_folder_are_not_read(tmp_path: Path, name: str) -> None:
+    (tmp_path / "secret.txt").write_text("a secret\n")
+    folder = publish(tmp_path, "m")
+    for config in (tmp_path / "m" / "config.pbtxt", folder / "config.pbtxt"):
+        config.write_text(config.read_text().replace("y_labels.txt", name))
+    with pytest.raises(IntegrityError, match="lie outside its folder"):
+        interface.read(Repository(tmp_path), "m")
+
+
+@pytest.mark.parametrize("bound", [float("inf"), float("nan")])
+def test_a_bound_is_a_number(bound: float) -> None:
+    with pytest.raises(ValueError, match="finite"):
+        spec.Tensor("x", "FP32", (1,), maximum=bound)
 
 
 def test_parts_are_not_public(tmp_path: Path) -> None:

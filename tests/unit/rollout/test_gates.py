@@ -50,3 +50,17 @@ def test_figures_on_other_data_are_shown_and_not_held_against_it(
     assert list(gates.objections(target, Settings())) == []
     figure = gates.figures(target)["m"]["accuracy"]
     assert (figure.before, figure.after) == (0.9, 0.6)
+
+
+def test_a_model_that_is_taken_from_its_callers_breaks_them(
+    repository: Repository, publish: Callable[..., None]
+) -> None:
+    publish("m", 1)
+    publish("m", 2)
+    pin(repository, m=1)
+    folder = repository.model("m")
+    folder.manifest(2).model_copy(update={"public": False}).write(folder.version_dir(2))
+    [told] = gates.breaking(change.target(repository, "m", 2))
+    assert told == "m: is a part now, and not offered to callers any more"
+    folder.manifest(1).model_copy(update={"public": False}).write(folder.version_dir(1))
+    assert list(gates.breaking(change.target(repository, "m", 2))) == []  # it was none before
