@@ -30,7 +30,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from modelport.repository.interface import Interface, TensorInterface
+from modelport.repository.interface import Interface, TensorInterface, number
 
 Side = Literal["input", "output"]
 _ANY_SIZE = -1
@@ -227,8 +227,10 @@ def _shown(bounds: tuple[float, float]) -> str:
     if bounds == _UNBOUNDED:
         return "of any size"
     if math.isinf(high):
-        return f"{low:g} or more"
-    return f"{high:g} or less" if math.isinf(low) else f"from {low:g} to {high:g}"
+        return f"{number(low)} or more"
+    if math.isinf(low):
+        return f"{number(high)} or less"
+    return f"from {number(low)} to {number(high)}"
 
 
 def _listed(texts: Sequence[str]) -> str:
