@@ -102,8 +102,11 @@ class ResponseReader:
         self._left = 0  # bytes of the current chunk that are still to come
 
     def buffer(self) -> memoryview:
-        """Give the memory that the next bytes belong into."""
-        if isinstance(self._body, memoryview):
+        """Give the memory that the next bytes belong into, which is never empty.
+
+        asyncio reads on after a complete body, and takes nothing read from TLS for its end.
+        """
+        if isinstance(self._body, memoryview) and self._filled < len(self._body):
             return self._body[self._filled :]
         return self._scratch
 
