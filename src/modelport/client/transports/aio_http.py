@@ -47,10 +47,12 @@ class AsyncHttpTransport:
         kept = self._take_idle(call)
         if kept is not None:
             try:
-                return exchange.read(call, await self._use(call, kept, head, request))
+                response = await self._use(call, kept, head, request)
             except ConnectionLostError:
                 if request.method != "GET":
                     raise
+            else:
+                return exchange.read(call, response)
         connection = await self._open(call)
         return exchange.read(call, await self._use(call, connection, head, request))
 

@@ -44,8 +44,11 @@ class HttpTransport:
         kept = self._pool.take_idle(call)
         if kept is not None:
             again = suppress(ConnectionLostError) if request.method == "GET" else nullcontext()
+            response = None
             with again:
-                return exchange.read(call, self._use(call, kept, head, request))
+                response = self._use(call, kept, head, request)
+            if response is not None:
+                return exchange.read(call, response)
         return exchange.read(call, self._use(call, self._pool.open(call), head, request))
 
     def stream(self, call: Call, exchange: StreamExchange) -> Iterator[Reply]:

@@ -29,8 +29,7 @@ _CODES = {
     429: "RESOURCE_EXHAUSTED",
     499: "CANCELLED",
     501: "UNIMPLEMENTED",
-    502: "UNAVAILABLE",
-    503: "UNAVAILABLE",
+    503: "NOT_READY",
     504: "DEADLINE_EXCEEDED",
 }
 # What a proxy may answer in its own words, without the protocol's JSON.
@@ -105,8 +104,12 @@ def raise_unless_ok(call: Call, response: Response) -> None:
 
 
 def _refusal(call: Call, status: int, message: str) -> ClientError:
-    code = _CODES.get(status, "INTERNAL")
-    error = faults.from_server(call, code, message or f"HTTP {status} from a proxy")
+    if status == 502 or (status == 503 and not message):
+        # It may have handed the request on, and lost the server while that worked.
+        error = faults.lost(call, f"HTTP {status} from a proxy")
+    else:
+        code = _CODES.get(status, "INTERNAL")
+        error = faults.from_server(call, code, message or f"HTTP {status} from a proxy")
     error.objects["status"] = status
     return error
 

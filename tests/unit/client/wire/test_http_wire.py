@@ -19,7 +19,7 @@ from modelport.client.options import Options
 from modelport.client.tensors import Tensor
 from modelport.client.wire.http import HttpWire
 from modelport.client.wire.http1 import HttpRequest, Response
-from modelport.errors import InvalidInputError, ProtocolError
+from modelport.errors import ConnectionLostError, InvalidInputError, ProtocolError
 
 names = st.text(max_size=20)
 SIZE = "inference-header-content-length"
@@ -168,3 +168,12 @@ def test_what_is_no_answer_is_an_error_of_the_protocol(data: st.DataObject) -> N
     for operation in ("metadata", "index", "statistics", "regions", "server", "config"):
         with suppress(ProtocolError):
             getattr(wire, operation)(call(model="m")).read(call(), Response(200, {}, body))
+
+
+@pytest.mark.parametrize("status", [502, 503])
+def test_what_a_proxy_refuses_may_have_run_and_a_probe_is_told_not_ready(status: int) -> None:
+    response = Response(status, {}, b"<html>Bad Gateway")
+    wire, what = HttpWire(Options()), call(model="m")
+    with pytest.raises(ConnectionLostError, match=f"HTTP {status}"):
+        wire.infer(what, Inference(())).read(what, response)
+    assert wire.ready(what).read(what, response) is False
