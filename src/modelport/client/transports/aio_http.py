@@ -12,7 +12,13 @@ from modelport.client.faults import Call
 from modelport.client.options import Options
 from modelport.client.transports import tls
 from modelport.client.transports.aio_connection import Connection
-from modelport.client.transports.connection import broken, keep_alive, unconnected
+from modelport.client.transports.connection import (
+    broken,
+    gave_up,
+    keep_alive,
+    patience_s,
+    unconnected,
+)
 from modelport.client.transports.headers import Headers
 from modelport.client.url import Endpoint
 from modelport.client.wire.answers import raise_unless_ok
@@ -159,11 +165,13 @@ class AsyncHttpTransport:
             server_hostname=self._name if self._tls else None,
         )
         try:
-            transport, connection = await asyncio.wait_for(opening, left)
-        except asyncio.TimeoutError as error:
-            raise faults.deadline(call, "no connection") from error
-        except (OSError, UnicodeError) as error:
-            raise unconnected(call, error) from error
+            transport, connection = await asyncio.wait_for(opening, patience_s(left))
+        except (OSError, UnicodeError, asyncio.TimeoutError) as error:
+            late = isinstance(error, asyncio.TimeoutError) and not getattr(error, "errno", None)
+            raise unconnected(call, gave_up(left) if late else error) from error
+        if self._closed:
+            connection.abort()
+            raise faults.closed(call)
         opened: socket.socket | None = transport.get_extra_info("socket")
         if opened is not None:  # it is still open
             keep_alive(opened, self._keepalive_s)
