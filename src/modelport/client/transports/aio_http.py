@@ -21,8 +21,7 @@ from modelport.client.transports.connection import (
 )
 from modelport.client.transports.headers import Headers
 from modelport.client.url import Endpoint
-from modelport.client.wire.answers import raise_unless_ok
-from modelport.client.wire.generate import is_events
+from modelport.client.wire.generate import is_events, raise_unless_events
 from modelport.client.wire.http import HttpWire
 from modelport.client.wire.http1 import HeadWriter, HttpError, HttpRequest, Response
 from modelport.errors import ConnectionLostError
@@ -85,7 +84,7 @@ class AsyncHttpTransport:
             raise
         response = self._release(connection)
         events.finish()
-        raise_unless_ok(call, response)
+        raise_unless_events(call, response)
 
     async def close(self) -> None:
         """Close every connection; calls that run end."""
