@@ -35,7 +35,10 @@ _CODES = {
 # What a proxy may answer in its own words, without the protocol's JSON.
 _FROM_PROXIES = (401, 403, 429, 500, 502, 503, 504)
 
-_UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, IndexError)
+# What reading a document that is not the protocol's may raise.
+UNREADABLE = (
+    ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, RecursionError,
+)  # fmt: skip
 
 
 def reading(convert: Callable[[Any], Answer]) -> Callable[[Call, Response], Answer]:
@@ -45,7 +48,7 @@ def reading(convert: Callable[[Any], Answer]) -> Callable[[Call, Response], Answ
         raise_unless_ok(call, response)
         try:
             return convert(json.loads(bytes(_unpacked(response))))
-        except _UNREADABLE as error:
+        except UNREADABLE as error:
             raise faults.protocol(call, f"the answer cannot be read ({error!r})") from error
 
     return read
@@ -118,7 +121,7 @@ def _server_message(response: Response) -> str:
     """Give the text of the protocol's error document, empty when it is none."""
     try:
         document = json.loads(bytes(_unpacked(response)))
-    except ValueError:
+    except (ValueError, RecursionError):
         return ""
     return str(document.get("error", "")) if isinstance(document, dict) else ""
 
@@ -173,14 +176,15 @@ class ReplyReader:
                 for name, datatype, shape, begin, end in layout.outputs
             }
             return Reply(outputs, layout.version)
-        except _UNREADABLE as error:
+        except UNREADABLE as error:
             raise faults.protocol(call, f"the answer cannot be read ({error!r})") from error
 
     def _keep(self, head: bytes, document: Any) -> _Layout:
         if len(self._layouts) >= 256:  # of shapes there may be any number
             self._layouts.clear()
-        self._layouts[head] = _to_layout(document)
-        return self._layouts[head]
+        # Not read again: another thread may clear them meanwhile.
+        layout = self._layouts[head] = _to_layout(document)
+        return layout
 
 
 class _Layout(NamedTuple):
