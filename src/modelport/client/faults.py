@@ -411,7 +411,8 @@ _BY_CODE: Mapping[str, Callable[[Call, str], ClientError]] = {
     "PERMISSION_DENIED": unauthorized,
     "RESOURCE_EXHAUSTED": overloaded,
     "UNAUTHENTICATED": unauthenticated,
-    "UNAVAILABLE": not_ready,
+    "NOT_READY": not_ready,  # none of gRPC's: HTTP 503 with the protocol's document
+    "UNAVAILABLE": lost,  # a proxy's words: the request may have been handed on
     "UNIMPLEMENTED": unsupported,
 }
 
@@ -421,6 +422,9 @@ _BY_TEXT: tuple[tuple[str, Callable[[Call, str], ClientError]], ...] = (
     ("Exceeds maximum queue size", overloaded),
     ("Request timeout expired", lambda call, _: deadline(call, "no place in the queue")),
     ("no available versions", not_ready),
+    ("Server is stopping", not_ready),
+    ("Server exiting", not_ready),
+    ("Server not ready", not_ready),
     ("mlserver.errors.ModelNotFound", not_found),  # MLServer 1.7 over gRPC, as UNKNOWN
     ("Method not found", lambda call, _: lacking(call)),
 )

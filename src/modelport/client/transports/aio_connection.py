@@ -33,13 +33,14 @@ class Connection(asyncio.BufferedProtocol):
         self._timer: asyncio.TimerHandle | None = None
         self._error: Exception | None = None
         self._active = self._complete = self._paused = self._held = False
+        self._news = False  # what came while nobody waited
 
     # --- an exchange -------------------------------------------------------------
 
     def begin(self, call: Call) -> None:
         """Begin an exchange, which ends when the call's time does."""
         self._timer = self._loop.call_later(call.remaining_s(), self.fail, TimeoutError())
-        self._active, self._complete = True, False
+        self._active, self._complete, self._news = True, False, False
 
     async def send(self, head: bytes, parts: Sequence[Buffer], size: int) -> None:
         """Send a request; returns early when it is answered already."""
@@ -59,8 +60,9 @@ class Connection(asyncio.BufferedProtocol):
 
     async def receive(self) -> bool:
         """Wait for more of the response; tells whether it is complete."""
-        if not self._complete:
+        if not (self._complete or self._news):
             await self._wait()
+        self._news = False
         if self._held and not self._complete:
             self._held = False
             self._transport.resume_reading()
@@ -129,6 +131,7 @@ class Connection(asyncio.BufferedProtocol):
             self.fail(error)
             return
         if self._complete or self.reader.waiting:
+            self._news = True
             self._wake()
             if self.reader.waiting > _MOST_WAITING_BYTES and not self._complete:
                 self._held = True

@@ -12,11 +12,16 @@ from modelport.client.faults import Call
 from modelport.client.options import Options
 from modelport.client.transports import tls
 from modelport.client.transports.aio_connection import Connection
-from modelport.client.transports.connection import broken, keep_alive, unconnected
+from modelport.client.transports.connection import (
+    broken,
+    gave_up,
+    keep_alive,
+    patience_s,
+    unconnected,
+)
 from modelport.client.transports.headers import Headers
 from modelport.client.url import Endpoint
-from modelport.client.wire.answers import raise_unless_ok
-from modelport.client.wire.generate import is_events
+from modelport.client.wire.generate import is_events, raise_unless_events
 from modelport.client.wire.http import HttpWire
 from modelport.client.wire.http1 import HeadWriter, HttpError, HttpRequest, Response
 from modelport.errors import ConnectionLostError
@@ -47,10 +52,12 @@ class AsyncHttpTransport:
         kept = self._take_idle(call)
         if kept is not None:
             try:
-                return exchange.read(call, await self._use(call, kept, head, request))
+                response = await self._use(call, kept, head, request)
             except ConnectionLostError:
                 if request.method != "GET":
                     raise
+            else:
+                return exchange.read(call, response)
         connection = await self._open(call)
         return exchange.read(call, await self._use(call, connection, head, request))
 
@@ -77,7 +84,7 @@ class AsyncHttpTransport:
             raise
         response = self._release(connection)
         events.finish()
-        raise_unless_ok(call, response)
+        raise_unless_events(call, response)
 
     async def close(self) -> None:
         """Close every connection; calls that run end."""
@@ -157,11 +164,13 @@ class AsyncHttpTransport:
             server_hostname=self._name if self._tls else None,
         )
         try:
-            transport, connection = await asyncio.wait_for(opening, left)
-        except asyncio.TimeoutError as error:
-            raise faults.deadline(call, "no connection") from error
-        except (OSError, UnicodeError) as error:
-            raise unconnected(call, error) from error
+            transport, connection = await asyncio.wait_for(opening, patience_s(left))
+        except (OSError, UnicodeError, asyncio.TimeoutError) as error:
+            late = isinstance(error, asyncio.TimeoutError) and not getattr(error, "errno", None)
+            raise unconnected(call, gave_up(left) if late else error) from error
+        if self._closed:
+            connection.abort()
+            raise faults.closed(call)
         opened: socket.socket | None = transport.get_extra_info("socket")
         if opened is not None:  # it is still open
             keep_alive(opened, self._keepalive_s)

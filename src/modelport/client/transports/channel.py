@@ -12,6 +12,7 @@ import grpc
 from modelport.client import faults
 from modelport.client.faults import Call
 from modelport.client.options import TLS, Options
+from modelport.client.transports.connection import CONNECT_S
 from modelport.client.transports.headers import Headers
 from modelport.client.url import Endpoint
 from modelport.client.wire import status
@@ -26,6 +27,8 @@ _ALWAYS = (
     # for two, … up to two minutes.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1000),
+    # Despite its name: how long an attempt to connect may take, 20 seconds by default.
+    ("grpc.min_reconnect_backoff_ms", int(CONNECT_S * 1000)),
 )
 
 # Servers take more than two probes in less than 5 minutes for an attack, and hang up

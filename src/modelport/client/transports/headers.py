@@ -36,7 +36,7 @@ def check(headers: Mapping[str, str]) -> dict[str, str]:
     """Refuse what could be read as another header, or as the end of them.
 
     Raises:
-        ClientError: a header holds characters that no header may have.
+        ClientError: a header holds characters that no header may have, or is the client's own.
     """
     for name, value in headers.items():
         text = f"{name}{value}"
@@ -48,7 +48,28 @@ def check(headers: Mapping[str, str]) -> dict[str, str]:
             or any(character in name for character in _NOT_IN_NAMES)
         ):
             raise ClientError(f"the header {name!r} holds characters that no header may have")
+        if name.lower() in _OWN:
+            raise ClientError(
+                f"the header {name!r} is the client's own",
+                cause="it says how a request is carried, and two of it would break the connection",
+                next_step="leave it out; compression is an option of the Client",
+            )
     return dict(headers)
 
 
 _NOT_IN_NAMES = ' "(),/:;<=>?@[\\]{}'
+
+# Host may be given: it is what a server behind a proxy is told apart by.
+_OWN = frozenset(
+    (
+        "connection",
+        "content-encoding",
+        "content-length",
+        "inference-header-content-length",
+        "keep-alive",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    )
+)

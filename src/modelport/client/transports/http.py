@@ -11,11 +11,16 @@ from modelport.client import faults
 from modelport.client.exchange import Answer, Exchange, Reply, StreamExchange
 from modelport.client.faults import Call
 from modelport.client.options import Options
-from modelport.client.transports.connection import Connection, ConnectionPool, broken
+from modelport.client.transports.connection import (
+    Connection,
+    ConnectionPool,
+    broken,
+    is_deadline,
+    unconnected,
+)
 from modelport.client.transports.headers import Headers
 from modelport.client.url import Endpoint
-from modelport.client.wire.answers import raise_unless_ok
-from modelport.client.wire.generate import is_events
+from modelport.client.wire.generate import is_events, raise_unless_events
 from modelport.client.wire.http import HttpWire
 from modelport.client.wire.http1 import HeadWriter, HttpError, HttpRequest, Response
 from modelport.errors import ConnectionLostError
@@ -44,24 +49,27 @@ class HttpTransport:
         kept = self._pool.take_idle(call)
         if kept is not None:
             again = suppress(ConnectionLostError) if request.method == "GET" else nullcontext()
+            response = None
             with again:
-                return exchange.read(call, self._use(call, kept, head, request))
-        return exchange.read(call, self._use(call, self._pool.open(call), head, request))
+                response = self._use(call, kept, head, request)
+            if response is not None:
+                return exchange.read(call, response)
+        return exchange.read(call, self._use(call, Connection(), head, request))
 
     def stream(self, call: Call, exchange: StreamExchange) -> Iterator[Reply]:
         """Send a request and give its responses as they come; leaving it early hangs up."""
         events = exchange.reader(call)
         request: HttpRequest = exchange.request
         head = self._head(call, request)
-        connection = self._pool.take_idle(call) or self._pool.open(call)
+        connection = self._pool.take_idle(call) or Connection()
         self._running[id(call)] = connection
         try:
-            complete = _send(call, connection, head, request)
+            complete = self._begin(call, connection, head, request)
             while not complete:
                 complete = connection.receive(call)
                 if is_events(connection.reader.headers):
                     yield from events.feed(connection.reader.take())
-        except (OSError, HttpError) as error:
+        except (OSError, UnicodeError, HttpError) as error:
             self._drop(call, connection)
             raise self._fault(call, connection, error) from error
         except BaseException:  # GeneratorExit, too: the caller has heard enough
@@ -69,7 +77,7 @@ class HttpTransport:
             raise
         response = self._release(call, connection)
         events.finish()
-        raise_unless_ok(call, response)
+        raise_unless_events(call, response)
 
     def cancel(self, call: Call) -> None:
         """End the call, if it runs, by closing its connection."""
@@ -96,10 +104,10 @@ class HttpTransport:
     ) -> Response:
         self._running[id(call)] = connection
         try:
-            complete = _send(call, connection, head, request)
+            complete = self._begin(call, connection, head, request)
             while not complete:
                 complete = connection.receive(call)
-        except (OSError, HttpError) as error:
+        except (OSError, UnicodeError, HttpError) as error:
             self._drop(call, connection)
             raise self._fault(call, connection, error) from error
         except BaseException:
@@ -122,7 +130,13 @@ class HttpTransport:
     def _fault(self, call: Call, connection: Connection, error: Exception) -> Exception:
         if connection.ended:
             return faults.closed(call) if self._pool.closed else faults.cancelled(call)
-        return broken(call, error)
+        return (broken if connection.opened else unconnected)(call, error)
+
+    def _begin(self, call: Call, connection: Connection, head: bytes, request: HttpRequest) -> bool:
+        """Send a request; tells whether its answer is there already."""
+        if not connection.opened:
+            connection.open(call, self._pool.route)
+        return _send(call, connection, head, request)
 
 
 def _send(call: Call, connection: Connection, head: bytes, request: HttpRequest) -> bool:
@@ -132,9 +146,9 @@ def _send(call: Call, connection: Connection, head: bytes, request: HttpRequest)
     """
     try:
         connection.send(call, head, request.parts, request.size)
-    except TimeoutError:
-        raise
     except OSError as error:
+        if is_deadline(error):
+            raise
         try:
             while not connection.receive(call):
                 pass

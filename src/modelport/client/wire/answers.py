@@ -29,14 +29,16 @@ _CODES = {
     429: "RESOURCE_EXHAUSTED",
     499: "CANCELLED",
     501: "UNIMPLEMENTED",
-    502: "UNAVAILABLE",
-    503: "UNAVAILABLE",
+    503: "NOT_READY",
     504: "DEADLINE_EXCEEDED",
 }
 # What a proxy may answer in its own words, without the protocol's JSON.
 _FROM_PROXIES = (401, 403, 429, 500, 502, 503, 504)
 
-_UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, IndexError)
+# What reading a document that is not the protocol's may raise.
+UNREADABLE = (
+    ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, RecursionError,
+)  # fmt: skip
 
 
 def reading(convert: Callable[[Any], Answer]) -> Callable[[Call, Response], Answer]:
@@ -46,7 +48,7 @@ def reading(convert: Callable[[Any], Answer]) -> Callable[[Call, Response], Answ
         raise_unless_ok(call, response)
         try:
             return convert(json.loads(bytes(_unpacked(response))))
-        except _UNREADABLE as error:
+        except UNREADABLE as error:
             raise faults.protocol(call, f"the answer cannot be read ({error!r})") from error
 
     return read
@@ -105,8 +107,12 @@ def raise_unless_ok(call: Call, response: Response) -> None:
 
 
 def _refusal(call: Call, status: int, message: str) -> ClientError:
-    code = _CODES.get(status, "INTERNAL")
-    error = faults.from_server(call, code, message or f"HTTP {status} from a proxy")
+    if status == 502 or (status == 503 and not message):
+        # It may have handed the request on, and lost the server while that worked.
+        error = faults.lost(call, f"HTTP {status} from a proxy")
+    else:
+        code = _CODES.get(status, "INTERNAL")
+        error = faults.from_server(call, code, message or f"HTTP {status} from a proxy")
     error.objects["status"] = status
     return error
 
@@ -115,7 +121,7 @@ def _server_message(response: Response) -> str:
     """Give the text of the protocol's error document, empty when it is none."""
     try:
         document = json.loads(bytes(_unpacked(response)))
-    except ValueError:
+    except (ValueError, RecursionError):
         return ""
     return str(document.get("error", "")) if isinstance(document, dict) else ""
 
@@ -170,14 +176,15 @@ class ReplyReader:
                 for name, datatype, shape, begin, end in layout.outputs
             }
             return Reply(outputs, layout.version)
-        except _UNREADABLE as error:
+        except UNREADABLE as error:
             raise faults.protocol(call, f"the answer cannot be read ({error!r})") from error
 
     def _keep(self, head: bytes, document: Any) -> _Layout:
         if len(self._layouts) >= 256:  # of shapes there may be any number
             self._layouts.clear()
-        self._layouts[head] = _to_layout(document)
-        return self._layouts[head]
+        # Not read again: another thread may clear them meanwhile.
+        layout = self._layouts[head] = _to_layout(document)
+        return layout
 
 
 class _Layout(NamedTuple):

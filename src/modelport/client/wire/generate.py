@@ -22,6 +22,8 @@ from modelport.client.faults import Call
 from modelport.client.metadata import ModelMetadata
 from modelport.client.tensors import DTYPES, Array, Tensor
 from modelport.client.wire import content
+from modelport.client.wire.answers import UNREADABLE, raise_unless_ok
+from modelport.client.wire.http1 import Response
 from modelport.client.wire.parameters import request_parameters
 
 # JSON has no such numbers that Triton reads into these.
@@ -93,7 +95,15 @@ def spread(count: int, shape: Sequence[int]) -> tuple[int, ...] | None:
 
 def is_events(headers: Mapping[str, str]) -> bool:
     """Whether a body consists of events; a refusal before the first one may be plain JSON."""
-    return headers.get("content-type", "").startswith("text/event-stream")
+    return headers.get("content-type", "").lower().startswith("text/event-stream")
+
+
+def raise_unless_events(call: Call, response: Response) -> None:
+    """Raise the error for an answer that is no stream: a refusal, or another program's."""
+    raise_unless_ok(call, response)
+    if not is_events(response.headers):
+        kind = response.headers.get("content-type", "")
+        raise faults.protocol(call, f"a stream of the content type {kind!r}")
 
 
 class Events:
@@ -102,11 +112,12 @@ class Events:
     def __init__(self, call: Call, inference: Inference) -> None:
         self._call, self._inference = call, inference
         self._pending = b""
+        self._after_return = False
         self._refusal: str = ""
 
     def feed(self, part: bytes) -> Sequence[Reply]:
         """Give the replies of the events that are complete with these bytes."""
-        *events, self._pending = (self._pending + part).split(b"\n\n")
+        *events, self._pending = (self._pending + self._lines(part)).split(b"\n\n")
         replies = []
         for event in events:
             data = b"\n".join(
@@ -115,6 +126,15 @@ class Events:
             if data and not self._refusal:
                 replies += self._read(data)
         return replies
+
+    def _lines(self, part: bytes) -> bytes:
+        """Give the bytes with one kind of line end, of which any may be cut in two."""
+        if self._after_return and part.startswith(b"\n"):
+            part = part[1:]
+            self._after_return = False
+        if part:
+            self._after_return = part.endswith(b"\r")
+        return part.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
 
     def finish(self) -> None:
         """Raise the error that the stream told of, or that it ended within an event."""
@@ -130,7 +150,7 @@ class Events:
                 self._refusal = str(document["error"])
                 return []
             return self._to_replies(document)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except UNREADABLE as error:
             raise faults.protocol(self._call, f"a response cannot be read ({error!r})") from error
 
     def _to_replies(self, document: dict[str, Any]) -> list[Reply]:

@@ -15,7 +15,7 @@ from modelport.client.wire.messages import RequestWriter, ResponseReader, to_rep
 from modelport.errors import ClientError
 
 # What reading a message that is none may raise.
-_UNREADABLE = (DecodeError, ValueError, KeyError, IndexError, TypeError)
+_UNREADABLE = (DecodeError, ValueError, KeyError, IndexError, TypeError, OverflowError)
 
 
 class GrpcRequest(NamedTuple):

@@ -181,7 +181,8 @@ class HttpWire:
 
 def _constant_document(inference: Inference, parts: list[Buffer]) -> tuple[str, str]:
     """Write what comes before and after the timeout; the first of ``parts`` is the JSON's."""
-    parameters = request_parameters(inference) | {"binary_data_output": True, "timeout": 0}
+    parameters = request_parameters(inference) | {"binary_data_output": True}
+    parameters.pop("timeout", None)  # its place is the last, and its value the call's
     sizes = iter(parts[1:])
     inputs = []
     for tensor in inference.tensors:
@@ -191,9 +192,8 @@ def _constant_document(inference: Inference, parts: list[Buffer]) -> tuple[str, 
         )
         inputs.append(_input(tensor) | {"parameters": where})
     begin = json.dumps(parameters)
-    assert begin.endswith('"timeout": 0}')
     rest = json.dumps({"inputs": inputs} | _outputs(inference, {"binary_data": True}))
-    return f'"parameters":{begin[:-2]}', f"}},{rest[1:]}"
+    return f'"parameters":{begin[:-1]}, "timeout": ', f"}},{rest[1:]}"
 
 
 def _input(tensor: Tensor) -> dict[str, Any]:

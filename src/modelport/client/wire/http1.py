@@ -18,6 +18,7 @@ from modelport.client.wire.content import Buffer
 _SCRATCH_BYTES = 65536
 _MOST_HEAD_BYTES = 65536
 _ALIGNMENT = 16
+_MOST_DIGITS = 18  # below 2^63, in base 16 or less
 HEADER_SIZE = "inference-header-content-length"
 
 
@@ -102,8 +103,11 @@ class ResponseReader:
         self._left = 0  # bytes of the current chunk that are still to come
 
     def buffer(self) -> memoryview:
-        """Give the memory that the next bytes belong into."""
-        if isinstance(self._body, memoryview):
+        """Give the memory that the next bytes belong into, which is never empty.
+
+        asyncio reads on after a complete body, and takes nothing read from TLS for its end.
+        """
+        if isinstance(self._body, memoryview) and self._filled < len(self._body):
             return self._body[self._filled :]
         return self._scratch
 
@@ -273,14 +277,15 @@ def _read_head(data: bytes) -> tuple[int, dict[str, str], bool]:
 
 
 def _read_length(text: str) -> int:
-    if not (text.isascii() and text.isdigit()):
-        raise HttpError(f"the length {text[:40]!r} is not a number")
+    if not (text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS):
+        raise HttpError(f"the length {text[:40]!r} is not a number of bytes")
     return int(text)
 
 
 def _read_chunk_size(line: bytes) -> int:
     digits = line.partition(b";")[0].strip()
-    if not digits or not all(digit in b"0123456789abcdefABCDEF" for digit in digits):
+    known = 0 < len(digits) < _MOST_DIGITS
+    if not known or not all(digit in b"0123456789abcdefABCDEF" for digit in digits):
         raise HttpError(f"not the size of a chunk: {line[:40]!r}")
     return int(digits, 16)
 
@@ -288,6 +293,9 @@ def _read_chunk_size(line: bytes) -> int:
 def _memory(size: int, headers: Mapping[str, str]) -> memoryview:
     """Give memory in which what follows the JSON part is aligned."""
     head = headers.get(HEADER_SIZE, "0")
-    skip = -int(head) % _ALIGNMENT if head.isascii() and head.isdigit() else 0
-    # Unlike bytearray, numpy does not fill it with zeros first.
-    return np.empty(size + skip, np.uint8).data[skip:]
+    skip = -_read_length(head) % _ALIGNMENT
+    try:
+        # Unlike bytearray, numpy does not fill it with zeros first.
+        return np.empty(size + skip, np.uint8).data[skip:]
+    except (MemoryError, ValueError) as error:
+        raise HttpError(f"no memory for an answer of {size} bytes") from error

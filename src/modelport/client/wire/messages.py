@@ -185,7 +185,10 @@ class ResponseReader:
             google.protobuf.message.DecodeError, ValueError, KeyError, IndexError, TypeError: it
                 is none.
         """
-        head, raw = _cut(message)
+        try:
+            head, raw = _cut(message)
+        except (ValueError, IndexError):
+            return _read_whole(message)
         layout = self._layouts.get(head)
         if layout is None:
             response = service_pb2.ModelInferResponse.FromString(head)
@@ -206,8 +209,17 @@ class ResponseReader:
 
     def read_placed(self, message: bytes, elsewhere: Container[str]) -> Reply:
         """Read a response of which some outputs were written to shared memory."""
-        head, raw = _cut(message)
+        try:
+            head, raw = _cut(message)
+        except (ValueError, IndexError):
+            return _read_whole(message, elsewhere)
         return to_reply(service_pb2.ModelInferResponse.FromString(head), raw, elsewhere)
+
+
+def _read_whole(message: bytes, elsewhere: Container[str] = ()) -> Reply:
+    """Let protobuf read what is laid out as no response of today is."""
+    response = service_pb2.ModelInferResponse.FromString(message)
+    return to_reply(response, response.raw_output_contents, elsewhere)
 
 
 class _Layout(NamedTuple):
@@ -216,7 +228,11 @@ class _Layout(NamedTuple):
 
 
 def _cut(message: bytes) -> tuple[bytes, list[Buffer]]:
-    """Cut out what is the same from response to response, and the contents of tensors."""
+    """Cut out what is the same from response to response, and the contents of tensors.
+
+    Raises:
+        ValueError, IndexError: it has fields that are not known here, or is no message.
+    """
     view = memoryview(message)
     head: list[bytes] = []
     raw: list[Buffer] = []
@@ -227,7 +243,7 @@ def _cut(message: bytes) -> tuple[bytes, list[Buffer]]:
         if size > 127:
             size, position = _read_varint(message, position - 1)
         stop = position + size
-        if tag & 7 != 2 or tag > 127 or stop > end:  # no field of a response is so
+        if tag & 7 != 2 or tag > 127 or stop > end:  # no known field is so
             raise ValueError(f"a field {tag} of {size} bytes")
         if tag == _RAW_OUTPUT:
             # A small copy is aligned, which a view into the message rarely is.

@@ -212,6 +212,13 @@ def test_headers_cannot_smuggle(kind: str, headers: dict[str, str], closed_port:
         asker.stop()
 
 
+@pytest.mark.parametrize("name", ["Content-Length", "transfer-encoding", "Connection"])
+def test_headers_that_are_the_clients_own(kind: str, name: str, closed_port: int) -> None:
+    url = f"{scheme_of(kind)}://127.0.0.1:{closed_port}"
+    with pytest.raises(ClientError, match="is the client's own"):
+        Asker(kind, url, headers={name: "5"})
+
+
 @pytest.mark.parametrize("kind", ["grpc", "aio_grpc"])
 def test_headers_that_grpc_cannot_carry(kind: str) -> None:
     with pytest.raises(ClientError, match="cannot carry the header 'a!b'"):

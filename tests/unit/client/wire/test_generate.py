@@ -16,8 +16,9 @@ from modelport.client.exchange import Inference, SequenceStep
 from modelport.client.faults import Call
 from modelport.client.metadata import ModelMetadata, TensorMetadata
 from modelport.client.tensors import Tensor
-from modelport.client.wire.generate import Events, spread, to_document
-from modelport.errors import ClientError, InvalidInputError
+from modelport.client.wire.generate import Events, raise_unless_events, spread, to_document
+from modelport.client.wire.http1 import Response
+from modelport.errors import ClientError, InvalidInputError, ProtocolError
 
 MODEL = ModelMetadata(
     "m",
@@ -60,8 +61,8 @@ def test_a_sequence_is_refused() -> None:
         to_document(CALL, inference)
 
 
-@given(st.lists(st.integers(1, 60), max_size=8))
-def test_events_cut_anywhere(cuts: list[int]) -> None:
+@given(st.lists(st.integers(1, 200), max_size=8), st.sampled_from([b"\n", b"\r\n", b"\r"]))
+def test_events_cut_anywhere(cuts: list[int], line_end: bytes) -> None:
     documents = [
         {"model_version": "1", "y": [1, 2.5], "s": "a\n\n"},
         {"y": [1, 2, 3, 4], "s": "ü", "more": 1},
@@ -69,6 +70,7 @@ def test_events_cut_anywhere(cuts: list[int]) -> None:
     data = b": comment\n\n" + b"".join(
         b"data: %b\n\n" % json.dumps(document).encode() for document in documents
     )
+    data = data.replace(b"\n", line_end)
     events, replies = Events(CALL, Inference((), model=MODEL)), []
     places = sorted({0, *(cut % len(data) for cut in cuts)})
     for begin, end in zip(places, [*places[1:], len(data)], strict=True):
@@ -102,3 +104,11 @@ def test_rubbish_is_an_error_of_the_client(rubbish: bytes) -> None:
         events.feed(b"data: " + rubbish + b"\n\n")
         events.feed(b'data: {"y": ' + rubbish + b"}\n\n")
         events.finish()
+
+
+def test_an_answer_that_is_no_stream() -> None:
+    with pytest.raises(ProtocolError, match="text/html"):
+        raise_unless_events(CALL, Response(200, {"content-type": "text/html"}, b"<html>"))
+    with pytest.raises(InvalidInputError, match="not good"):
+        raise_unless_events(CALL, Response(400, {}, b'{"error": "not good"}'))
+    raise_unless_events(CALL, Response(200, {"content-type": "Text/Event-Stream"}, b""))

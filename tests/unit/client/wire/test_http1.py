@@ -98,6 +98,13 @@ def test_a_response_that_is_cut_off(data: bytes) -> None:
         b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: 1_0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: " + b"1" * 5000 + b"\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (10**18 - 1),
+        b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % 10**30,
+        b"HTTP/1.1 200 OK\r\nInference-Header-Content-Length: "
+        + b"1" * 5000
+        + b"\r\nContent-Length: 9\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"f" * 5000 + b"\r\n",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\n",
@@ -138,3 +145,12 @@ def test_the_head_of_a_request() -> None:
     assert {"A: b", "C: d", "Content-Length: 3"} <= set(lines)
     assert lines[-2:] == ["", ""]
     assert "Host: h:8000" in writer.write(HttpRequest("GET", "/"), {}).decode()
+
+
+@pytest.mark.parametrize("case", RESPONSES)
+def test_there_is_always_room_for_what_comes_next(case: tuple[bytes, int, bytes, bool]) -> None:
+    reader = ResponseReader()
+    for byte in case[0]:
+        assert len(reader.buffer()) > 0
+        feed(reader, bytes([byte]))
+    assert len(reader.buffer()) > 0

@@ -17,9 +17,10 @@ from modelport.client.exchange import Inference, Region, SequenceStep
 from modelport.client.faults import Call
 from modelport.client.options import Options
 from modelport.client.tensors import Tensor
+from modelport.client.wire.answers import ReplyReader
 from modelport.client.wire.http import HttpWire
 from modelport.client.wire.http1 import HttpRequest, Response
-from modelport.errors import InvalidInputError, ProtocolError
+from modelport.errors import ConnectionLostError, InvalidInputError, ProtocolError
 
 names = st.text(max_size=20)
 SIZE = "inference-header-content-length"
@@ -168,3 +169,52 @@ def test_what_is_no_answer_is_an_error_of_the_protocol(data: st.DataObject) -> N
     for operation in ("metadata", "index", "statistics", "regions", "server", "config"):
         with suppress(ProtocolError):
             getattr(wire, operation)(call(model="m")).read(call(), Response(200, {}, body))
+
+
+@pytest.mark.parametrize("status", [502, 503])
+def test_what_a_proxy_refuses_may_have_run_and_a_probe_is_told_not_ready(status: int) -> None:
+    response = Response(status, {}, b"<html>Bad Gateway")
+    wire, what = HttpWire(Options()), call(model="m")
+    with pytest.raises(ConnectionLostError, match=f"HTTP {status}"):
+        wire.infer(what, Inference(())).read(what, response)
+    assert wire.ready(what).read(what, response) is False
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"outputs": [{"name": "o", "datatype": "UINT8", "shape": [1], "data": [300]}]},
+        {"outputs": [{"name": "o", "datatype": "INT32", "shape": [1], "data": [10**400]}]},
+        {"outputs": [{"name": "o", "datatype": "FP32", "shape": [10**30, 0], "data": []}]},
+    ],
+)
+def test_numbers_that_do_not_fit_are_an_error_of_the_protocol(document: dict) -> None:
+    with pytest.raises(ProtocolError):
+        read(json.dumps(document).encode())
+
+
+def test_an_answer_that_is_nested_without_end() -> None:
+    with pytest.raises(ProtocolError):
+        read(b"[" * 100_000)
+    with pytest.raises(ConnectionLostError):
+        read(b"[" * 100_000, status=503)
+
+
+def test_layouts_that_another_thread_forgets_meanwhile() -> None:
+    class Forgetful(dict):
+        def __setitem__(self, key: bytes, value: object) -> None:
+            """Keep nothing: as after another thread's clear()."""
+
+    output = {"name": "o", "datatype": "INT8", "shape": [1], "parameters": {"binary_data_size": 1}}
+    head = json.dumps({"outputs": [output]}).encode()
+    replies = ReplyReader()
+    replies._layouts = Forgetful()
+    reply = replies.read(call(), Response(200, {SIZE: str(len(head))}, head + b"\5"))
+    assert reply.outputs["o"].tolist() == [5]
+
+
+def test_a_parameter_called_timeout_gives_way_to_the_calls() -> None:
+    for value in (5, 0, "0"):
+        inference = Inference((), parameters={"timeout": value, "p": 1})
+        document, _ = split(HttpWire(Options()).infer(call(model="m"), inference).request)
+        assert document["parameters"] == {"p": 1, "binary_data_output": True}

@@ -165,3 +165,30 @@ def test_contents_that_are_missing() -> None:
         ResponseReader().read(message.SerializeToString())
     with pytest.raises(DecodeError):
         ResponseReader().read(b"\x0a\x02\xff\xff")
+
+
+@pytest.mark.parametrize(
+    "unknown",
+    [
+        bytes([7 << 3, 1]),  # a number
+        bytes([7 << 3 | 2, 1, 65]),
+        bytes([7 << 3 | 5, 0, 0, 0, 0]),
+        bytes([0x82, 0x01, 1, 65]),  # of a field beyond the fifteenth
+    ],
+)
+def test_fields_that_later_servers_may_add(unknown: bytes) -> None:
+    message = response(np.arange(3, dtype=np.float32)).SerializeToString()
+    for whole in (message + unknown, unknown + message):
+        reply = ResponseReader().read(whole)
+        assert reply.outputs["o0"].tolist() == [0, 1, 2]
+        assert reply.version == "3"
+        placed = ResponseReader().read_placed(whole, {"o0"}).placed
+        assert placed["o0"].shape == (3,)
+
+
+def test_numbers_that_do_not_fit_are_an_error_of_the_protocol() -> None:
+    made = service_pb2.ModelInferResponse()
+    output = made.outputs.add(name="o", datatype="UINT8", shape=[1])
+    output.contents.uint_contents.append(300)
+    with pytest.raises(ProtocolError):
+        GrpcWire().infer(call(), Inference(())).read(call(), made.SerializeToString())
