@@ -412,7 +412,7 @@ _BY_CODE: Mapping[str, Callable[[Call, str], ClientError]] = {
     "RESOURCE_EXHAUSTED": overloaded,
     "UNAUTHENTICATED": unauthenticated,
     "NOT_READY": not_ready,  # none of gRPC's: HTTP 503 with the protocol's document
-    "UNAVAILABLE": lost,  # a proxy's words: the request may have been handed on
+    "UNAVAILABLE": not_ready,
     "UNIMPLEMENTED": unsupported,
 }
 
@@ -421,6 +421,10 @@ _BY_TEXT: tuple[tuple[str, Callable[[Call, str], ClientError]], ...] = (
     ("is restricted", unauthorized),
     ("Exceeds maximum queue size", overloaded),
     ("Request timeout expired", lambda call, _: deadline(call, "no place in the queue")),
+    # A proxy's words for a server that it lost: the request may have been handed on.
+    ("upstream connect error", lost),
+    ("upstream reset", lost),
+    ("reset reason", lost),
     ("no available versions", not_ready),
     ("Server is stopping", not_ready),
     ("Server exiting", not_ready),

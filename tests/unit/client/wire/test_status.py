@@ -68,7 +68,7 @@ BY_THE_MODEL = "Failed to process the request(s) for model instance 'm_0', messa
             "connection termination",
             ConnectionLostError,
         ),
-        ("UNAVAILABLE", "the store says: Connection refused", ConnectionLostError),
+        ("UNAVAILABLE", "the store says: Connection refused", NotReadyError),
         ("INTERNAL", f"{BY_THE_MODEL}[Errno 111] Connection refused", ServerFaultError),
         ("INTERNAL", f"{BY_THE_MODEL}certificate verify failed", ServerFaultError),
         ("INTERNAL", f"{BY_THE_MODEL}Connection reset by peer", ServerFaultError),
