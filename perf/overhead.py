@@ -40,7 +40,7 @@ from modelport.repository.layout import ModelFolder, Repository
 from modelport.repository.samples import FILE_NAME, Case, Samples
 from modelport.runtime import proc
 from modelport.runtime.server import Endpoints, Server
-from modelport.serving import classes, images
+from modelport.serving import classes, glyphs
 from modelport.spec import Tolerance
 from modelport.verify.parity import compare
 
@@ -141,7 +141,7 @@ def in_process(session: onnxruntime.InferenceSession, model: str) -> Call:
         return {"logits": session.run(["logits"], dict(case.inputs))[0]}
 
     def ensemble(case: Case) -> Arrays:
-        [logits] = session.run(["logits"], images.digits(case.inputs))
+        [logits] = session.run(["logits"], glyphs.digits(case.inputs))
         return softmax({"logits": logits})
 
     return network if model == NETWORK else ensemble
