@@ -311,6 +311,8 @@ class Endpoints:
 
     def _replace(self, found: Sequence[Endpoint]) -> None:
         with self._lock:
+            if self.closed:  # meanwhile: nobody would close what is made now
+                return
             known = {target.endpoint: target for target in self.targets}
             literal = [t for t in self.targets if not _has_name(t.endpoint)]
             kept = [known.get(e) or Target(e, self._connect(e)) for e in dict.fromkeys(found)]

@@ -292,6 +292,16 @@ def test_until_there_is_an_address_everybody_looks_it_up(clock: Clock) -> None:
     assert not these.stale
 
 
+def test_a_client_that_is_closed_meanwhile_opens_nothing(clock: Clock) -> None:
+    these = endpoints(clock, "grpc://triton:8001")
+    waiting = these.resolve(CALL)
+    next(waiting)
+    these.take_all()
+    with pytest.raises(StopIteration):
+        waiting.send(["10.0.0.1"])
+    assert these.targets == []
+
+
 def test_a_name_that_never_had_an_address_is_an_error(clock: Clock) -> None:
     these = endpoints(clock, "grpc://triton:8001")
     with pytest.raises(ResolveError):
