@@ -220,7 +220,7 @@ def _from_torch(value: Any, tensor: TensorMetadata, metadata: ModelMetadata) -> 
         if value.dtype is torch.bfloat16:  # numpy has none
             return _from_bfloat16(value, torch)
         return value.numpy(force=True)
-    except (TypeError, ValueError, RuntimeError, NotImplementedError) as error:
+    except (TypeError, ValueError, RuntimeError) as error:  # sparse, quantized, on "meta"
         got = f"a torch tensor ({value.dtype}, {value.layout}, on {value.device}): {error}"
         raise refusals.wrong_datatype(tensor, metadata, got, "make it dense numbers") from error
 
