@@ -15,11 +15,11 @@ from modelport.client.faults import Call
 from modelport.client.hedge import Hedge
 from modelport.client.metadata import ModelMetadata
 from modelport.client.microbatch import Collector, MicroBatch
-from modelport.client.model import described, drawn_id, given, wanted
+from modelport.client.model import described, drawn_id, given
 from modelport.client.options import TLS, HeaderSource, Options
 from modelport.client.result import Result
 from modelport.client.retry import Retry
-from modelport.client.session import Asked, Inputs, Session, step_of
+from modelport.client.session import Asked, Inputs, Session, asked_for, step_of
 from modelport.client.steps import Steps
 from modelport.client.tensors import Value
 from modelport.errors import ClientError, InvalidInputError
@@ -64,14 +64,14 @@ class AsyncClient:
         parallelism: int = 4,
         shared_memory: Literal["auto", "off"] = "auto",
     ) -> None:
-        options = Options(headers or {}, tls, compression, keepalive_s)
         self._session = Session(
             urls,
-            lambda endpoint: transport.connect_async(endpoint, options),
+            transport.connect_async,
+            Options(headers or {}, tls, compression, keepalive_s),
             timeout_s=timeout_s,
-            retry=retry or Retry(),
+            retry=retry,
             hedge=hedge,
-            breaker=breaker or Breaker(),
+            breaker=breaker,
             parallelism=parallelism,
             shared_memory=shared_memory,
         )
@@ -99,12 +99,12 @@ class AsyncClient:
     ) -> Result:
         """Run a model once; as :meth:`Client.infer <modelport.client.Client.infer>`."""
         call = self._session.call(model, version, request_id, timeout_s, headers)
-        asked = Asked(
-            None if outputs is None else list(outputs),
-            step_of(sequence_id, sequence_start, sequence_end),
-            idempotent,
-            priority,
-            parameters or {},
+        asked = asked_for(
+            outputs,
+            step=step_of(sequence_id, sequence_start, sequence_end),
+            idempotent=idempotent,
+            priority=priority,
+            parameters=parameters,
         )
         return await self._run(self._session.infer(call, inputs, asked))
 
@@ -128,11 +128,7 @@ class AsyncClient:
         :func:`contextlib.aclosing`, which cancels the request at once.
         """
         call = self._session.call(model, version, request_id, timeout_s, headers)
-        asked = Asked(
-            None if outputs is None else list(outputs),
-            priority=priority,
-            parameters=parameters or {},
-        )
+        asked = asked_for(outputs, priority=priority, parameters=parameters)
         return self.listen(call, inputs, asked)
 
     def sequence(self, model: str, *, version: str | int = "", id: int = 0) -> AsyncSequence:  # noqa: A002
@@ -309,7 +305,7 @@ class AsyncModel:
     ) -> Result:
         """Run the model once; as :meth:`Model.__call__ <modelport.client.Model.__call__>`."""
         call = self._client.begin(self.name, self.version, request_id, timeout_s)
-        inputs, asked = given(values, named), wanted(outputs)
+        inputs, asked = given(values, named), asked_for(outputs)
         if self._collector is None:
             return await self._client.ask(call, inputs, asked)
         try:
@@ -331,7 +327,7 @@ class AsyncModel:
     ) -> AsyncGenerator[Result, None]:
         """Give the responses of a stream as they come."""
         call = self._client.begin(self.name, self.version, request_id, timeout_s)
-        return self._client.listen(call, given(values, named), wanted(outputs))
+        return self._client.listen(call, given(values, named), asked_for(outputs))
 
     def sequence(self, *, id: int = 0) -> AsyncSequence:  # noqa: A002
         """Begin a sequence of requests."""
@@ -375,10 +371,7 @@ class AsyncSequence:
     ) -> Result:
         """Send the next request; the first one begins the sequence, ``end`` ends it."""
         call = self._client.begin(self._model, self._version, request_id, timeout_s)
-        asked = Asked(
-            None if outputs is None else list(outputs),
-            SequenceStep(self.id, not self._open, end),
-        )
+        asked = asked_for(outputs, step=SequenceStep(self.id, not self._open, end))
         answer = await self._client.ask(call, given(values, named), asked)
         self._open = not end
         return answer

@@ -17,7 +17,7 @@ from modelport.client.model import Model, Sequence
 from modelport.client.options import TLS, HeaderSource, Options
 from modelport.client.result import Result
 from modelport.client.retry import Retry
-from modelport.client.session import Asked, Inputs, Session, step_of
+from modelport.client.session import Asked, Inputs, Session, asked_for, step_of
 from modelport.client.tensors import Value
 from modelport.errors import ClientError
 
@@ -67,14 +67,14 @@ class Client:
         parallelism: int = 4,
         shared_memory: Literal["auto", "off"] = "auto",
     ) -> None:
-        options = Options(headers or {}, tls, compression, keepalive_s)
         self._session = Session(
             urls,
-            lambda endpoint: transport.connect(endpoint, options),
+            transport.connect,
+            Options(headers or {}, tls, compression, keepalive_s),
             timeout_s=timeout_s,
-            retry=retry or Retry(),
+            retry=retry,
             hedge=hedge,
-            breaker=breaker or Breaker(),
+            breaker=breaker,
             parallelism=parallelism,
             shared_memory=shared_memory,
         )
@@ -139,12 +139,12 @@ class Client:
             ConnectionLostError, ProtocolError: there was none.
         """
         call = self._session.call(model, version, request_id, timeout_s, headers)
-        asked = Asked(
-            None if outputs is None else list(outputs),
-            step_of(sequence_id, sequence_start, sequence_end),
-            idempotent,
-            priority,
-            parameters or _NO_PARAMETERS,
+        asked = asked_for(
+            outputs,
+            step=step_of(sequence_id, sequence_start, sequence_end),
+            idempotent=idempotent,
+            priority=priority,
+            parameters=parameters,
         )
         return self.ask(call, inputs, asked)
 
@@ -185,11 +185,7 @@ class Client:
             ClientError: as for :meth:`infer`.
         """
         call = self._session.call(model, version, request_id, timeout_s, headers)
-        asked = Asked(
-            None if outputs is None else list(outputs),
-            priority=priority,
-            parameters=parameters or _NO_PARAMETERS,
-        )
+        asked = asked_for(outputs, priority=priority, parameters=parameters)
         return self.listen(call, inputs, asked)
 
     def sequence(self, model: str, *, version: str | int = "", id: int = 0) -> Sequence:  # noqa: A002
@@ -392,6 +388,3 @@ class Client:
         finally:
             stream.rest.close()
             dispatcher.ended(stream, failure)
-
-
-_NO_PARAMETERS: Mapping[str, Parameter] = {}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from modelport.client.exchange import SequenceStep
 from modelport.client.metadata import ModelMetadata
 from modelport.client.result import Result
-from modelport.client.session import PLAIN, Asked, Given, Inputs
+from modelport.client.session import Given, Inputs, asked_for
 from modelport.client.tensors import Value
 
 if TYPE_CHECKING:
@@ -22,11 +22,6 @@ def given(values: tuple[Any, ...], named: Mapping[str, Value]) -> Inputs:
         mapping: Mapping[str, Value] = values[0]
         return mapping
     return Given(values, named)
-
-
-def wanted(outputs: Iterable[str] | None) -> Asked:
-    """Ask for these outputs, or for all."""
-    return PLAIN if outputs is None else Asked(list(outputs))
 
 
 class Model:
@@ -73,7 +68,7 @@ class Model:
             ClientError: as for :meth:`Client.infer`.
         """
         call = self._client.begin(self.name, self.version, request_id, timeout_s)
-        return self._client.ask(call, given(values, named), wanted(outputs))
+        return self._client.ask(call, given(values, named), asked_for(outputs))
 
     def stream(
         self,
@@ -99,7 +94,7 @@ class Model:
             ClientError: as for :meth:`Client.stream`.
         """
         call = self._client.begin(self.name, self.version, request_id, timeout_s)
-        return self._client.listen(call, given(values, named), wanted(outputs))
+        return self._client.listen(call, given(values, named), asked_for(outputs))
 
     def sequence(self, *, id: int = 0) -> Sequence:  # noqa: A002
         """Begin a sequence of requests; see :meth:`Client.sequence`."""
@@ -166,10 +161,7 @@ class Sequence:
             ClientError: as for :meth:`Client.infer`.
         """
         call = self._client.begin(self._model, self._version, request_id, timeout_s)
-        asked = Asked(
-            None if outputs is None else list(outputs),
-            SequenceStep(self.id, not self._open, end),
-        )
+        asked = asked_for(outputs, step=SequenceStep(self.id, not self._open, end))
         answer = self._client.ask(call, given(values, named), asked)
         self._open = not end
         return answer

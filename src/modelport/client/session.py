@@ -18,6 +18,7 @@ from modelport.client.exchange import Inference, Parameter, Reply, SequenceStep
 from modelport.client.faults import Call
 from modelport.client.hedge import Hedge
 from modelport.client.metadata import ModelMetadata
+from modelport.client.options import Options
 from modelport.client.result import Result
 from modelport.client.retry import Retry
 from modelport.client.steps import Ask, Close, Steps, Together
@@ -53,6 +54,22 @@ class Asked:
 
 PLAIN = Asked()
 
+
+def asked_for(
+    outputs: Iterable[str] | None = None,
+    *,
+    step: SequenceStep | None = None,
+    idempotent: bool | None = None,
+    priority: int = 0,
+    parameters: Mapping[str, Parameter] | None = None,
+) -> Asked:
+    """Say what a caller wants, as the methods of the clients take it."""
+    if outputs is None and step is None and idempotent is None and not (priority or parameters):
+        return PLAIN  # as nearly always
+    names = None if outputs is None else list(outputs)
+    return Asked(names, step, idempotent, priority, parameters or {})
+
+
 # Parameters that the protocols use themselves.
 _RESERVED = frozenset(
     ("timeout", "priority", "sequence_id", "sequence_start", "sequence_end", "binary_data_output")
@@ -78,6 +95,7 @@ class Session:
     Args:
         urls: one server or several.
         connect: makes the transport of an endpoint.
+        options: of its connections.
         timeout_s: seconds that a call may take in all, unless it says otherwise.
         retry: when a call is repeated.
         hedge: when it is sent twice.
@@ -89,12 +107,13 @@ class Session:
     def __init__(
         self,
         urls: str | Iterable[str],
-        connect: Callable[[Endpoint], Any],
+        connect: Callable[[Endpoint, Options], Any],
+        options: Options,
         *,
         timeout_s: float,
-        retry: Retry,
+        retry: Retry | None,
         hedge: Hedge | None,
-        breaker: Breaker,
+        breaker: Breaker | None,
         parallelism: int,
         shared_memory: Literal["auto", "off"],
     ) -> None:
@@ -106,7 +125,10 @@ class Session:
         self._endpoint = str(self.endpoints[0])
         local = any(endpoint.loopback for endpoint in self.endpoints)
         self._shares_memory = shared_memory == "auto" and local
-        self.dispatcher = Dispatcher(Endpoints(self.endpoints, connect, breaker), retry, hedge)
+        endpoints = Endpoints(
+            self.endpoints, lambda endpoint: connect(endpoint, options), breaker or Breaker()
+        )
+        self.dispatcher = Dispatcher(endpoints, retry or Retry(), hedge)
         self.catalogue = Catalogue(self.dispatcher)
         self.control = Control(self.dispatcher, self.catalogue)
 
