@@ -40,7 +40,7 @@ from modelport.client.exchange import Inference, Reply
 from modelport.client.faults import Call
 from modelport.client.placement import Layout
 from modelport.client.regions import Region
-from modelport.client.steps import Ask, Steps
+from modelport.client.steps import Ask, Sleep, Steps
 from modelport.client.url import Endpoint
 from modelport.errors import (
     ClientError,
@@ -59,6 +59,7 @@ from modelport.errors import (
 logger = logging.getLogger(__name__)
 
 LIMIT_BYTES = 256 * 1024 * 1024
+_PAUSES_S = (0.01, 0.04, 0.16)  # before asking again to forget regions that are in use
 
 # After these the server has done with a request for certain.
 _ANSWERED = (
@@ -145,13 +146,20 @@ class SharedMemory:
     def close(self, transport: Any, call: Call) -> Steps[None]:
         """Let the server forget every region; nothing is placed any more.
 
-        One that the server still uses stays until another client finds that its owner is gone.
+        An error of a model may arrive before Triton has put the request's memory down (2.51.0), so
+        a region in use is asked for a few times. One that stays in use is left until another client
+        finds that its owner is gone.
         """
         self.usable = False
-        names = self._known if self._pid == os.getpid() else set()
+        names = list(self._known) if self._pid == os.getpid() else []
         self._begin()
-        for name in names:
-            yield from _unregistered(transport, call, name)
+        for pause_s in (0.0, *_PAUSES_S):
+            if pause_s and names:
+                yield Sleep(pause_s)
+            asked, names = names, []
+            for name in asked:
+                if not (yield from _unregistered(transport, call, name)):
+                    names.append(name)
 
     def _is_to_be_repeated(
         self, call: Call, region: Region, inference: Inference, error: BaseException

@@ -20,7 +20,7 @@ from modelport.client.exchange import Inference, Reply
 from modelport.client.faults import Call
 from modelport.client.options import Options
 from modelport.client.shared_memory import SharedMemory
-from modelport.client.steps import Steps
+from modelport.client.steps import Sleep, Steps
 from modelport.client.url import parse
 from modelport.errors import DeadlineExceededError, ModelNotFoundError
 from modelport.runtime.server import Server
@@ -48,6 +48,10 @@ class Caller:
         try:
             effect = next(steps)
             while True:
+                if isinstance(effect, Sleep):
+                    time.sleep(effect.seconds)
+                    effect = steps.send(None)
+                    continue
                 try:
                     answer = self.transport.ask(effect.call, effect.exchange)
                 except BaseException as error:  # noqa: BLE001 - as the drivers do
@@ -263,6 +267,18 @@ def test_a_closed_one_sends(caller: Callable[..., Caller], server: Server) -> No
     one.run(one.memory.close(one.transport, one.call()))
     assert mapped(server) == []
     assert np.array_equal(one.infer({"x": rows(1)})["y"], rows(1) * 2)
+    assert mapped(server) == []
+
+
+def test_memory_that_is_in_use_for_a_moment_is_given_back(
+    caller: Callable[..., Caller], server: Server
+) -> None:
+    """As after an error of a model, which arrives before Triton has put the memory down."""
+    one = caller()
+    with pytest.raises(DeadlineExceededError):
+        one.infer({"x": rows(1), "seconds": 0.6}, timeout_s=0.5)
+    assert len(mapped(server)) == 1
+    one.run(one.memory.close(one.transport, one.call()))
     assert mapped(server) == []
 
 
