@@ -13,8 +13,9 @@ import contextlib
 import http.client
 import time
 
+from modelport.repository import edits
 from modelport.runtime.control import Control, Refused
-from modelport.runtime.plan import Plan
+from modelport.runtime.plan import Model, Plan
 from modelport.runtime.process import ServerProcess
 from modelport.runtime.stubs import Stubs
 
@@ -41,17 +42,26 @@ def stop(
 
 
 def _waves(plan: Plan) -> list[list[str]]:
-    """Callers before those they call: ensembles, then Python models (BLS), then the rest."""
+    """Callers before those they call; code that may call what it does not declare goes first.
+
+    Triton's python backend takes a second or more to unload a model, and those of a wave share it.
+    """
     waves = []
     for wave in reversed(plan.waves()):
-        python = [name for name in wave if _is_python(plan, name)]
-        waves += [python, [name for name in wave if name not in python]]
+        free = [name for name in wave if _may_call(plan.models[name])]
+        waves += [free, [name for name in wave if name not in free]]
     return [wave for wave in waves if wave]
 
 
-def _is_python(plan: Plan, name: str) -> bool:
-    config = plan.models[name].config
-    return config is not None and config.backend == "python"
+def _may_call(model: Model) -> bool:
+    """Say whether a model's code may call models that its configuration does not name.
+
+    What a builder made was proven with those alone that it declares.
+    """
+    config = model.config
+    if config is None or config.backend != "python":
+        return False
+    return edits.builder_of(model.folder.config_path) is None
 
 
 def _unload(wave: list[str], control: Control, stubs: Stubs, deadline: float) -> None:

@@ -22,14 +22,14 @@ REQUIREMENTS = DATA / "server-requirements.txt"
 
 @dataclass(frozen=True)
 class WheelPin:
-    """The wheel that carries tritonserver for one processor.
+    """A wheel that carries a program, for one processor.
 
     Attributes:
         sha256: of the file, in hexadecimal.
         glibc: the oldest C library that its binaries run on.
-        triton: version of the tritonserver inside.
-        container: tag of NVIDIA's image of the same release.
-        python: versions that it has a python-backend stub for.
+        program: path of the program in the wheel.
+        keeps: what of the wheel is unpacked: the beginnings of paths.
+        release: version of the program.
     """
 
     wheel: str
@@ -38,9 +38,9 @@ class WheelPin:
     sha256: str
     size_bytes: int
     glibc: str
-    triton: str
-    container: str
-    python: tuple[str, ...]
+    program: str
+    keeps: tuple[str, ...]
+    release: str
 
     @property
     def requirement(self) -> str:
@@ -48,12 +48,30 @@ class WheelPin:
         return f"{self.wheel}=={self.version}"
 
     @property
+    def name(self) -> str:
+        """What the program is called."""
+        return Path(self.program).name
+
+    @property
     def key(self) -> str:
         """Name of the folder that it is unpacked to."""
-        return f"{self.triton}-{self.sha256[:12]}"
+        return f"{self.release}-{self.sha256[:12]}"
 
 
-def load(path: Path, machine: str) -> WheelPin:
+@dataclass(frozen=True)
+class ServerPin(WheelPin):
+    """The wheel that carries tritonserver.
+
+    Attributes:
+        container: tag of NVIDIA's image of the same release.
+        python: versions that it has a python-backend stub for.
+    """
+
+    container: str
+    python: tuple[str, ...]
+
+
+def load(path: Path, machine: str) -> ServerPin:
     """Read the pin for a processor from a file.
 
     Raises:
@@ -68,11 +86,12 @@ def load(path: Path, machine: str) -> WheelPin:
             machine=machine,
         )
     entry = dict(table[machine])
-    return WheelPin(python=tuple(entry.pop("python")), **entry)
+    python, keeps = tuple(entry.pop("python")), tuple(entry.pop("keeps"))
+    return ServerPin(python=python, keeps=keeps, **entry)
 
 
 @cache
-def wheel() -> WheelPin:
+def wheel() -> ServerPin:
     """Give the pin for this machine; raises :class:`~modelport.errors.ToolchainError`."""
     return load(DATA / "toolchain.toml", platform.machine())
 

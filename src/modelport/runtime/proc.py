@@ -75,10 +75,11 @@ def pss_bytes(pid: int) -> int | None:
 
 def cpu_s(group: int) -> float:
     """Give the user and system time so far of all processes of a group: a server and its stubs."""
-    return sum(_cpu_s(process.pid) for process in processes() if process.group == group)
+    return sum(cpu_of_s(process.pid) for process in processes() if process.group == group)
 
 
-def _cpu_s(pid: int) -> float:
+def cpu_of_s(pid: int) -> float:
+    """Give the user and system time so far of one process; 0 when it has ended."""
     try:
         text = (_PROC / str(pid) / "stat").read_text(errors="replace")
     except (FileNotFoundError, ProcessLookupError):  # it ended meanwhile

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,7 +64,7 @@ class Toolchain:
     def container(self) -> str | None:
         """Tag of NVIDIA's image that holds the same tritonserver, where that is known."""
         pin = pins.wheel()
-        return pin.container if self.version == pin.triton else None
+        return pin.container if self.version == pin.release else None
 
     def variables(self) -> dict[str, str]:
         """Give the environment variables that tritonserver and its stubs run with."""
@@ -71,6 +72,8 @@ class Toolchain:
         # These would send the stubs to the caller's packages, numpy 2 among them.
         for name in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "__PYVENV_LAUNCHER__"):
             values.pop(name, None)
+        # From 1.29 on ONNX Runtime reports what it runs to its maker, from every stub.
+        values.setdefault("ORT_DISABLE_TELEMETRY", "1")
         if self.environment is not None:
             # The stub takes its packages from the `python3` that PATH leads to.
             values["PATH"] = f"{self.environment.python.parent}:{values.get('PATH', os.defpath)}"
@@ -95,6 +98,15 @@ def candidates() -> list[Candidate]:
         ("PATH", Path(found) if found else None, "no tritonserver on it"),
         (f"wheel {pin.requirement}", fetched, "not fetched yet: `modelport toolchain --fetch`"),
     ]
+    return ordered(rows)
+
+
+def ordered(rows: Sequence[tuple[str, Path | None, str]]) -> list[Candidate]:
+    """Say of places and what was found there why each is used or not; the first one found is.
+
+    Args:
+        rows: the place, the program found there, and why there is none where there is none.
+    """
     used = next((place for place, binary, _ in rows if binary is not None), None)
     return [
         Candidate(place, binary, _why(place, binary, used, absent))
@@ -202,7 +214,7 @@ class _Installation:
     def version(self) -> str | None:
         if self.wants_environment:
             pin = pins.wheel()
-            return pin.triton if pin.key in self.binary.parts else None
+            return pin.release if pin.key in self.binary.parts else None
         file = self.root / "TRITON_VERSION"
         return file.read_text(encoding="utf-8").strip() if file.is_file() else None
 

@@ -1,4 +1,4 @@
-"""The wheel that carries tritonserver: fetched with pip, checked, unpacked into the cache."""
+"""Wheels that carry a program: fetched with pip, checked, unpacked into the cache."""
 
 from __future__ import annotations
 
@@ -15,19 +15,18 @@ from modelport.runtime import cache, installer
 from modelport.runtime.events import Event, Listener, ignore
 from modelport.runtime.pins import WheelPin
 
-# Of the wheel only the server is wanted, not the Python package around it.
-_WANTED = ("pytriton/tritonserver/", "nvidia_pytriton.libs/", "nvidia_pytriton-")
-_SERVER = "pytriton/tritonserver/bin/tritonserver"
+# Folder of the cache that holds a program; others go by their own name.
+_FOLDERS = {"tritonserver": "triton"}
 
 
 def unpacked(pin: WheelPin) -> Path | None:
-    """Give tritonserver's path if the wheel is unpacked already."""
-    binary = cache.root() / "triton" / pin.key / _SERVER
+    """Give the program's path if the wheel is unpacked already."""
+    binary = cache.root() / _folder(pin) / pin.key / pin.program
     return binary if binary.is_file() else None
 
 
 def ensure(pin: WheelPin, *, python: Path, on_event: Listener = ignore) -> Path:
-    """Give tritonserver's path, after fetching the wheel when it is not there yet.
+    """Give the program's path, after fetching the wheel when it is not there yet.
 
     Args:
         pin: what to fetch.
@@ -42,15 +41,15 @@ def ensure(pin: WheelPin, *, python: Path, on_event: Listener = ignore) -> Path:
     _check_glibc(pin)
 
     def waiting() -> None:
-        on_event(Event("toolchain", "another process fetches tritonserver: waiting for it"))
+        on_event(Event("toolchain", f"another process fetches {pin.name}: waiting for it"))
 
-    with cache.lock(f"triton-{pin.key}", on_wait=waiting):
+    with cache.lock(f"{_folder(pin)}-{pin.key}", on_wait=waiting):
         return unpacked(pin) or _make(pin, python, on_event)
 
 
 def _make(pin: WheelPin, python: Path, on_event: Listener) -> Path:
     start = time.monotonic()
-    target = cache.folder("triton") / pin.key
+    target = cache.folder(_folder(pin)) / pin.key
     # Under the lock, whatever is still called partial was left by a process that died.
     for leftover in target.parent.glob(f"{pin.key}.partial-*"):
         shutil.rmtree(leftover)
@@ -59,21 +58,21 @@ def _make(pin: WheelPin, python: Path, on_event: Listener) -> Path:
     try:
         file = _offered(pin) or _fetch(pin, partial, python, on_event)
         _check_digest(pin, file)
-        _unpack(file, partial)
+        _unpack(pin, file, partial)
         shutil.rmtree(partial / "download", ignore_errors=True)
         # The rename is what makes it complete: nothing half-unpacked has this name.
         partial.rename(target)
     except OSError as error:
         raise ToolchainError(
-            f"{target}: tritonserver cannot be unpacked ({error.strerror or error})",
+            f"{target}: {pin.name} cannot be unpacked ({error.strerror or error})",
             next_step="free some space, or set MODELPORT_CACHE to a folder on another disk",
             path=target,
         ) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     took = time.monotonic() - start
-    on_event(Event("toolchain", f"tritonserver {pin.triton} unpacked", duration_s=took))
-    return target / _SERVER
+    on_event(Event("toolchain", f"{pin.name} {pin.release} unpacked", duration_s=took))
+    return target / pin.program
 
 
 def _offered(pin: WheelPin) -> Path | None:
@@ -84,13 +83,14 @@ def _offered(pin: WheelPin) -> Path | None:
 
 def _fetch(pin: WheelPin, partial: Path, python: Path, on_event: Listener) -> Path:
     size = f"{pin.size_bytes / 1e6:.0f} MB"
-    on_event(Event("toolchain", f"fetching tritonserver {pin.triton} ({pin.requirement}, {size})"))
+    what = f"{pin.name} {pin.release}"
+    on_event(Event("toolchain", f"fetching {what} ({pin.requirement}, {size})"))
     folder = partial / "download"
     arguments = ["download", "--quiet", "--no-deps", "--only-binary", ":all:"]
     installer.run(
         python,
         [*arguments, "--dest", str(folder), pin.requirement],
-        purpose=f"tritonserver {pin.triton} cannot be fetched",
+        purpose=f"{what} cannot be fetched",
         next_step=_offline_steps(pin),
     )
     file = folder / pin.file
@@ -129,25 +129,36 @@ def _check_digest(pin: WheelPin, file: Path) -> None:
     )
 
 
-def _unpack(file: Path, folder: Path) -> None:
+def _unpack(pin: WheelPin, file: Path, folder: Path) -> None:
     with zipfile.ZipFile(file) as archive:
         for entry in archive.infolist():
-            if entry.filename.startswith(_WANTED):
+            if entry.filename.startswith(pin.keeps):
                 path = Path(archive.extract(entry, folder))
-                # zipfile drops the run bits that the server and its stubs need.
-                if not entry.is_dir() and (entry.external_attr >> 16) & 0o111:
+                # zipfile drops the run bits that the program and its helpers need.
+                runs = (entry.external_attr >> 16) & 0o111 or entry.filename == pin.program
+                if runs and not entry.is_dir():
                     path.chmod(0o755)
 
 
-def _check_glibc(pin: WheelPin) -> None:
+def runs_here(pin: WheelPin) -> bool:
+    """Say whether this machine's C library is new enough for it."""
     name, version = platform.libc_ver()
-    if name == "glibc" and _numbers(version) >= _numbers(pin.glibc):
+    return name == "glibc" and _numbers(version) >= _numbers(pin.glibc)
+
+
+def _check_glibc(pin: WheelPin) -> None:
+    if runs_here(pin):
         return
+    name, version = platform.libc_ver()
     have = f"{name} {version}".strip() or "another C library"
     raise ToolchainError(
-        f"tritonserver {pin.triton} needs glibc {pin.glibc} or newer; this machine has {have}",
+        f"{pin.name} {pin.release} needs glibc {pin.glibc} or newer; this machine has {have}",
         next_step="use Debian 12, Ubuntu 22.04 or newer, or a container image of one of them",
     )
+
+
+def _folder(pin: WheelPin) -> str:
+    return _FOLDERS.get(pin.name, pin.name)
 
 
 def _numbers(version: str) -> tuple[int, ...]:

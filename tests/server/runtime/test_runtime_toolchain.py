@@ -36,7 +36,7 @@ def test_two_at_once_on_an_empty_cache_after_one_was_killed(tmp_path: Path) -> N
     assert [process.returncode for process in both] == [0, 0]
     assert answers[0] == answers[1]
     found = answers[0]["toolchain"]
-    assert found["version"] == pins.wheel().triton
+    assert found["version"] == pins.wheel().release
     assert found["packages"]["numpy"] == "1.26.4"
     assert {"python", "onnxruntime"} <= set(found["backends"])
     # Each was made once, and nothing half done is left.

@@ -44,9 +44,9 @@ def pin(wheel_folder: Path) -> WheelPin:
         sha256=hashlib.sha256(content).hexdigest(),
         size_bytes=len(content),
         glibc="2.17",
-        triton="0.0.1",
-        container="none",
-        python=("3.11",),
+        program=SERVER,
+        keeps=("pytriton/tritonserver/",),
+        release="0.0.1",
     )
 
 

@@ -66,6 +66,16 @@ def test_the_callers_python_path_does_not_reach_the_stubs(
     assert variables["LD_LIBRARY_PATH"].endswith("/mine")
 
 
+def test_onnxruntime_reports_nothing_unless_the_user_wants_it(
+    installed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(toolchain.VARIABLE, str(installed))
+    monkeypatch.delenv("ORT_DISABLE_TELEMETRY", raising=False)
+    assert toolchain.ensure().variables()["ORT_DISABLE_TELEMETRY"] == "1"
+    monkeypatch.setenv("ORT_DISABLE_TELEMETRY", "0")
+    assert toolchain.ensure().variables()["ORT_DISABLE_TELEMETRY"] == "0"
+
+
 def test_what_is_no_program_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(toolchain.VARIABLE, str(tmp_path / "absent"))
     with pytest.raises(ToolchainError, match="no program that can be run"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import accumulate
 from typing import NamedTuple
 
 import numpy as np
@@ -20,6 +21,7 @@ class Job(NamedTuple):
 
 
 Outcome = Mapping[str, Array] | Exception
+Form = Sequence[tuple[str, tuple[int, ...]]]
 
 
 class BatchError(ModelportError):
@@ -41,10 +43,13 @@ class BatchRunner:
 
     def __call__(self, jobs: Sequence[Job]) -> list[Outcome]:
         """Return what became of each job, in the order of ``jobs``."""
-        if len(jobs) == 1 or not self._batched:
+        if len(jobs) < 2 or not self._batched:
             return [self._alone(job) for job in jobs]
+        forms = [_form(job) for job in jobs]
+        if forms.count(forms[0]) == len(forms):  # Triton's batcher merges no others, as a rule
+            return self._together(jobs)
         outcomes: dict[int, Outcome] = {}
-        for positions in _alike(jobs):
+        for positions in _alike(forms):
             group = [jobs[position] for position in positions]
             outcomes.update(zip(positions, self._together(group), strict=True))
         return [outcomes[position] for position in range(len(jobs))]
@@ -58,7 +63,7 @@ class BatchRunner:
             return error
         return dict(zip(job.outputs, outputs, strict=True))
 
-    def _together(self, jobs: Sequence[Job]) -> Iterable[Outcome]:
+    def _together(self, jobs: Sequence[Job]) -> list[Outcome]:
         """Run jobs of equal shapes at once; one by one when that fails, to find out whose fault."""
         if len(jobs) == 1:
             return [self._alone(jobs[0])]
@@ -72,22 +77,28 @@ class BatchRunner:
         return _split(jobs, dict(zip(names, outputs, strict=True)), rows)
 
 
-def _alike(jobs: Sequence[Job]) -> Iterable[list[int]]:
-    """Group the positions of jobs that have the same inputs, dtypes and shapes but for the batch.
+def _form(job: Job) -> Form:
+    """Give what requests must have in common to be one array: inputs, and shapes but for the batch.
+
+    Triton has compared datatypes with the configuration.
+    """
+    return [(name, array.shape[1:]) for name, array in job.feeds.items()]
+
+
+def _alike(forms: Sequence[Form]) -> Iterable[list[int]]:
+    """Group the positions of jobs of one form, in whatever order their inputs came.
 
     Zero-row jobs are fine here; what keeps jobs apart is a different length in
     another dimension, which a run over one array cannot hold.
     """
-    groups: dict[frozenset[tuple[str, str, tuple[int, ...]]], list[int]] = {}
-    for position, job in enumerate(jobs):
-        key = frozenset((name, a.dtype.str, a.shape[1:]) for name, a in job.feeds.items())
-        groups.setdefault(key, []).append(position)
+    groups: dict[frozenset[tuple[str, tuple[int, ...]]], list[int]] = {}
+    for position, form in enumerate(forms):
+        groups.setdefault(frozenset(form), []).append(position)
     return groups.values()
 
 
 def _rows(job: Job) -> int:
-    rows: int = next(iter(job.feeds.values())).shape[0]
-    return rows
+    return len(next(iter(job.feeds.values())))
 
 
 def _wanted(jobs: Sequence[Job]) -> Sequence[str]:
@@ -103,10 +114,9 @@ def _merged(jobs: Sequence[Job]) -> dict[str, Array]:
 
 def _split(jobs: Sequence[Job], outputs: Mapping[str, Array], rows: Sequence[int]) -> list[Outcome]:
     """Give each job its rows: views into the run's outputs, contiguous, nothing copied."""
-    ends = np.cumsum(rows).tolist()
     return [
         {name: outputs[name][end - count : end] for name in job.outputs}
-        for job, end, count in zip(jobs, ends, rows, strict=True)
+        for job, end, count in zip(jobs, accumulate(rows), rows, strict=True)
     ]
 
 

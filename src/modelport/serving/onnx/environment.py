@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,8 @@ def require_numpy_1(version: str = np.__version__) -> None:
 
 def import_onnxruntime() -> Any:
     """Return the `onnxruntime` module; raise `ToolchainError` when it cannot be imported."""
+    # From 1.29 on it reports what it runs to its maker: names of models, and errors.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
         import onnxruntime
     except ImportError as error:

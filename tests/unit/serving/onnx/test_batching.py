@@ -90,3 +90,22 @@ def test_output_without_the_batchs_rows_is_an_error_of_each_request():
     assert one["y"].tolist() == [[1]]
     assert isinstance(two, ModelportError)
     assert "'y' has shape [1, 1], expected 2 rows" in str(two)
+
+
+def test_nothing_to_run_where_no_request_could_be_read(lookup):
+    assert BatchRunner(lookup, batched=True)([]) == []
+    assert lookup.runs == 0
+
+
+def test_inputs_in_another_order_are_one_run():
+    def sums(names, feeds):
+        sums.runs += 1
+        return [feeds["a"] + 10 * feeds["b"]]
+
+    sums.runs = 0
+    one, two = np.array([[1]]), np.array([[2]])
+    outcomes = BatchRunner(sums, batched=True)(
+        [Job({"a": one, "b": two}, ("y",)), Job({"b": one, "a": two}, ("y",))]
+    )
+    assert [outcome["y"].tolist() for outcome in outcomes] == [[[21]], [[12]]]
+    assert sums.runs == 1
