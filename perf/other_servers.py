@@ -3,9 +3,10 @@
     python perf/other_servers.py            a table
     python perf/other_servers.py --json     one line
 
-Each server is installed from PyPI into a virtual environment of its own in the cache, and serves
-the same small model (perf/servers/) on loopback, beside tritonserver. Every operation is tried over
-HTTP and gRPC, blocking and asynchronously; docs/other-servers.md says what the differences mean.
+Each server is installed from PyPI into a virtual environment of its own in the cache, the one that
+perf/peers/ uses, and serves the same small model (perf/servers/) on loopback, beside tritonserver.
+Every operation is tried over HTTP and gRPC, blocking and asynchronously; docs/other-servers.md says
+what the differences mean.
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import venv
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
@@ -28,6 +28,8 @@ from typing import Any
 
 import click
 import numpy as np
+from peers import environments
+from peers.environments import Installed
 from rich.console import Console
 from rich.table import Table
 
@@ -41,11 +43,10 @@ from modelport.errors import (
     ModelportError,
     ServerFaultError,
 )
-from modelport.runtime import cache
 from modelport.runtime.server import Server
 
 HERE = Path(__file__).parent / "servers"
-PACKAGES = {"MLServer": "mlserver==1.7.1", "KServe": "kserve==0.21.0"}
+FOLDERS = {"MLServer": "mlserver", "KServe": "kserve"}
 MODEL = "invoice"
 SCHEMES = {"HTTP": "http", "gRPC": "grpc"}
 ONE = {"prices": [[1.5, 2, 3]], "customer": [["Ada"]]}
@@ -196,36 +197,6 @@ def outcome(operation: Operation, face: Face) -> str:
 # --- the servers ----------------------------------------------------------------
 
 
-@dataclass
-class Installed:
-    """A server's virtual environment.
-
-    Attributes:
-        name: of the server.
-        package: what was installed.
-        folder: the environment.
-        size_mib: on disk, everything it needs included.
-    """
-
-    name: str
-    package: str
-    folder: Path
-    size_mib: int
-
-
-def install(name: str) -> Installed:
-    """Make the environment of a server, once; what is in it is chosen by its version alone."""
-    package = PACKAGES[name]
-    tag = f"{sys.version_info.major}.{sys.version_info.minor}"
-    folder = cache.folder("other-servers") / f"{package}-python{tag}"
-    if not (folder / "done").exists():
-        venv.create(folder, clear=True, with_pip=True)
-        subprocess.run([folder / "bin" / "pip", "install", "--quiet", package], check=True)
-        (folder / "done").touch()
-    size = sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file())
-    return Installed(name, package, folder, size // 2**20)
-
-
 @contextmanager
 def _triton() -> Iterator[Mapping[str, str]]:
     with tempfile.TemporaryDirectory() as place:
@@ -360,26 +331,26 @@ def main(as_json: bool) -> None:
     rows: list[Row] = []
     with _triton() as urls:
         rows += try_all("Triton", urls)
-    environments = [install(name) for name in SERVERS]
+    installs = {name: environments.install(FOLDERS[name]) for name in SERVERS}
     with tempfile.TemporaryDirectory() as place:
-        for installed in environments:
-            log = Path(place) / f"{installed.name}.log"
+        for name, installed in installs.items():
+            log = Path(place) / f"{name}.log"
             try:
-                with SERVERS[installed.name](installed, log) as urls:
-                    rows += try_all(installed.name, urls)
+                with SERVERS[name](installed, log) as urls:
+                    rows += try_all(name, urls)
             except ModelportError:
                 click.echo(log.read_text(errors="replace")[-4000:], err=True)
                 raise
     if as_json:
-        installs = [{**asdict(one), "folder": str(one.folder)} for one in environments]
-        click.echo(json.dumps({"installed": installs, "rows": [asdict(row) for row in rows]}))
+        found = [{**asdict(one), "folder": str(one.folder)} for one in installs.values()]
+        click.echo(json.dumps({"installed": found, "rows": [asdict(row) for row in rows]}))
     else:
         console = Console(width=max(120, Console().width))
         console.print(table(rows))
         for row in dict.fromkeys((r.server, r.transport, r.operation, r.differs) for r in rows):
             if row[3]:
                 console.print(" · ".join(row), style="dim", highlight=False, markup=False)
-        for one in environments:
+        for one in installs.values():
             console.print(f"{one.package}: {one.size_mib} MiB installed")
     if any(row.differs and row.core for row in rows):
         sys.exit(1)

@@ -74,7 +74,13 @@ def row(model: str, one: VariantEntry, full: VariantEntry, metric: str | None) -
 @click.command()
 @click.argument("names", nargs=-1)
 @click.option("--repository", type=click.Path(path_type=Path), default=ROOT / "model_repository")
-@click.option("--rounds", default=side_by_side.ROUNDS, show_default=True, help="Turns of each.")
+@click.option(
+    "--rounds",
+    type=click.IntRange(6),
+    default=side_by_side.ROUNDS,
+    show_default=True,
+    help="Turns of each.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def main(names: tuple[str, ...], repository: Path, rounds: int, as_json: bool) -> None:
     """Judge variants and print what each costs against FP32."""

@@ -8,6 +8,7 @@ The way of a model, and the module that owns each step::
     modelport.verify      parity with the torch reference, in process and through the server
     modelport.repository  config.pbtxt, version folders, manifests, publishing, `doctor`
     modelport.runtime     finding, starting, watching and stopping tritonserver
+    modelport.perf        load tests: profiles, results, reports, comparison, tuning
     modelport.rollout     which versions serve: promote, roll back, the log of both
     modelport.serving     what runs inside the server: shared preprocessing, the ONNX backend
     modelport.client      calls over HTTP and gRPC (numpy and tritonclient only)

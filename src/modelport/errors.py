@@ -28,6 +28,11 @@ the ``modelport`` command ends with::
     │   ├── PortInUseError           32   choose another port
     │   ├── ServerStartError         33   tritonserver ended or never became ready
     │   └── LoadError                34   one or more models did not load
+    ├── LoadTestError                70
+    │   ├── ProfileError             71   mend the load profile, or the objective
+    │   ├── ResultError              72   give a file that is a result, or one that can be compared
+    │   ├── ObjectiveError           73   the model does not do what was asked of it
+    │   └── RegressionError          74   the one is slower than the other, past the bound
     ├── InterfaceError               60
     │   ├── StaleFilesError          61   generate them anew and commit them
     │   └── BreakingChangeError      62   clients of the old version fail on the new one
@@ -238,6 +243,42 @@ class LoadError(RuntimeFault):
     """One or more models did not load; :attr:`objects` holds ``failures`` (model to reason)."""
 
     exit_code = 34
+
+
+class LoadTestError(ModelportError):
+    """A load test could not be run, or its outcome is bad."""
+
+    exit_code = 70
+
+
+class ProfileError(LoadTestError):
+    """A load profile, or an objective in it, is wrong or cannot be carried out."""
+
+    exit_code = 71
+
+
+class ResultError(LoadTestError):
+    """A file holds no result of a load test, or none that can be compared."""
+
+    exit_code = 72
+
+
+class ObjectiveError(LoadTestError):
+    """A load test did not pass: an objective is not met, or a reply is wrong or missing.
+
+    :attr:`objects` holds ``reasons``.
+    """
+
+    exit_code = 73
+
+
+class RegressionError(LoadTestError):
+    """Beyond doubt worse than what it is compared with, by more than the bound.
+
+    :attr:`objects` holds ``regressions``.
+    """
+
+    exit_code = 74
 
 
 class InterfaceError(ModelportError):

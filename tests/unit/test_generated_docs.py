@@ -15,6 +15,7 @@ import pytest
 
 from modelport import cli, errors
 from modelport.client.testing import FAILURES
+from modelport.perf import result
 from modelport.repository import manifest_schema
 from modelport.repository.doctor import RULES
 
@@ -94,9 +95,16 @@ def test_generated_part_is_up_to_date(document: str, part: str) -> None:
     assert current == wanted, "if the change is meant: make golden"
 
 
-def test_schema_of_the_manifest_is_up_to_date() -> None:
-    path = DOCS / "manifest.schema.json"
-    wanted = json.dumps(manifest_schema.schema(), indent=2) + "\n"
+SCHEMAS = {
+    "manifest.schema.json": manifest_schema.schema,
+    "perf-result.schema.json": result.schema,
+}
+
+
+@pytest.mark.parametrize("name", SCHEMAS)
+def test_schema_is_up_to_date(name: str) -> None:
+    path = DOCS / name
+    wanted = json.dumps(SCHEMAS[name](), indent=2) + "\n"
     if os.environ.get("MODELPORT_UPDATE_GOLDEN"):
         path.write_text(wanted)
     assert path.read_text() == wanted, "if the change is meant: make golden"

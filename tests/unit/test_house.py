@@ -30,10 +30,21 @@ LAYERS: Mapping[str, set[str]] = {
     "codegen": {"client", "repository", "spec", "errors"},
     "verify": {"client", "repository", "spec", "errors"},
     "runtime": {"verify", "client", "repository", "serving", "spec", "errors"},
-    "rollout": {"runtime", "verify", "client", "repository", "spec", "errors"},
+    "perf": {"runtime", "verify", "client", "repository", "spec", "errors"},
+    "rollout": {"perf", "runtime", "verify", "client", "repository", "spec", "errors"},
     "build": {"runtime", "verify", "client", "repository", "serving", "spec", "errors"},
     "families": {"build", "serving", "spec", "errors"},
-    "cli": {"rollout", "build", "runtime", "verify", "codegen", "client", "repository", "serving"}
+    "cli": {
+        "rollout",
+        "build",
+        "perf",
+        "runtime",
+        "verify",
+        "codegen",
+        "client",
+        "repository",
+        "serving",
+    }
     | {"spec", "errors"},
 }
 

@@ -12,7 +12,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from modelport.build import provenance
+from modelport.build import provenance, tuned_file
 from modelport.errors import ConfigError, IntegrityError
 from modelport.repository import digests, plans
 from modelport.repository.layout import CONFIG, ModelFolder, Repository
@@ -61,6 +61,7 @@ def store(
 def _file(builder: Path, repository: Repository) -> Path:
     key = {
         "builder": [str(builder.resolve()), digests.of_file(builder)],
+        "tuned": tuned_file.digest_of(builder),
         "repository": str(repository.path.resolve()),
         "library": provenance.library(*_LIBRARY),
         "dependencies": provenance.dependencies(),

@@ -19,7 +19,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from modelport import spec
-from modelport.build import fingerprint, own, provenance
+from modelport.build import fingerprint, own, provenance, tuned_file
 from modelport.errors import BuilderError, BuildError, ModelportError
 from modelport.repository import digests
 from modelport.spec.model import Ensemble, Model, PythonModel, SklearnModel, TorchModel
@@ -117,11 +117,12 @@ def load(path: Path, *, data: Path | None = None) -> Builder:
         data: takes the place of the file's first source, in every model that names it.
 
     Raises:
-        BuilderError: it does not parse, cannot be imported, or a declaration is wrong.
+        BuilderError: it does not parse, cannot be imported, or a declaration is wrong; or the
+            settings beside it that `modelport tune` wrote do not fit it.
     """
     with _beside(path.absolute().parent) as imported, own.given(data) as given:
         module = _execute(path)
-        models = _declared(path, module)
+        models = tuned_file.applied(path, _declared(path, module))
         imports = _own_imports(imported())
     if data and not given.asked:
         models = _on_data(path, models, data)

@@ -47,10 +47,17 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "sbom": ("modelport.cli.sbom", "Write what a version is made of, as CycloneDX.", "serve"),
     "rebuild": ("modelport.cli.rebuild", "Build a version again and compare.", "build"),
     "doctor": ("modelport.cli.doctor", "Check a model repository without a server.", "serve"),
+    "perf": ("modelport.cli.perf", "Put models under load and judge what they do.", "perf"),
     "push": ("modelport.cli.push", "Send proven versions to a folder or S3.", "serve"),
     "pull": ("modelport.cli.pull", "Fetch versions from a folder or S3, verified.", "serve"),
     "sync": ("modelport.cli.sync", "Keep a repository equal to a folder or S3.", "serve"),
-    "toolchain": ("modelport.cli.toolchain", "Show or fetch the tritonserver in use.", "serve"),
+    "tune": ("modelport.cli.tune", "Find the cheapest settings that meet an SLO.", "perf"),
+    "capacity": ("modelport.cli.capacity", "Say how many servers a rate takes.", "perf"),
+    "toolchain": (
+        "modelport.cli.toolchain",
+        "Show or fetch tritonserver and perf_analyzer.",
+        "serve",
+    ),
 }
 
 

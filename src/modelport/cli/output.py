@@ -101,8 +101,17 @@ class Output:
         rows: Sequence[Sequence[object]],
         *,
         stderr: bool = False,
+        whole: Sequence[str] = (),
     ) -> None:
-        """Print a table; cells are shown with ``str``, ``None`` as a dash."""
+        """Print a table; cells are shown with ``str``, ``None`` as a dash.
+
+        Args:
+            title: above it; may be empty.
+            columns: their heads.
+            rows: cells.
+            stderr: print it there.
+            whole: columns whose cells are not broken where the table is too wide.
+        """
         from rich import box
         from rich.markup import escape
         from rich.table import Table
@@ -111,7 +120,7 @@ class Output:
             title=title or None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False
         )
         for column in columns:
-            table.add_column(column, overflow="fold")
+            table.add_column(column, overflow="fold", no_wrap=column in whole)
         for row in rows:
             table.add_row(*("–" if cell is None else escape(str(cell)) for cell in row))
         self.console(stderr=stderr).print(table)

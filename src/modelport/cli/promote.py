@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from modelport.cli.output import Output, pass_output
 
 if TYPE_CHECKING:
     from modelport.rollout.gates import Figures
-    from modelport.rollout.promotion import Checked, Outcome
+    from modelport.rollout.promotion import Checked, Outcome, UnderLoad
 
 
 @click.command("promote")
@@ -25,6 +26,13 @@ if TYPE_CHECKING:
     "--allow-breaking", is_flag=True, help="Let callers of what serves break; needs --reason."
 )
 @click.option("--keep-config", is_flag=True, help="Leave hand edits of config.pbtxt as they are.")
+@click.option(
+    "--bound",
+    multiple=True,
+    metavar="FIGURE=RATIO",
+    help="Load both versions in turn, too, as `perf compare` does, and hold to this, such as"
+    " p99=1.1; may be repeated. Figures that are not named keep their bounds, see `perf compare`.",
+)
 @options.DRY_RUN
 @options.AS_JSON
 @pass_output
@@ -45,10 +53,17 @@ def command(out: Output, /, model: str, version: int, repository: Path, **given:
     place = Repository(repository)
     if not given["dry_run"]:
         intent.recover(place, out.note)
-    checked = promotion.check(place, model, version, out.note)
+    try:
+        checked = promotion.check(
+            place, model, version, out.note, under_load=_under_load(out, given["bound"])
+        )
+    finally:
+        out.end_bar()
     if not checked.target.changes:
         _nothing_to_do(out, model, version, as_json=given["as_json"])
         return
+    if checked.not_loaded:
+        out.note(f"not loaded beside what serves: {checked.not_loaded}")
     outcome = None
     if not given["dry_run"]:
         outcome = promotion.promote(
@@ -81,6 +96,11 @@ def show(out: Output, checked: Checked, outcome: Outcome | None) -> None:
     rows = [*_figures(checked.figures), *_speeds(checked)]
     if rows:
         out.table("", ("model", "figure", "before", "after"), rows)
+    if checked.under_load:
+        from modelport.cli import perf_compare
+
+        for one in checked.under_load.values():
+            perf_compare.show(out, one)
     if outcome is None:
         return
     for endpoint, took in outcome.servers.items():
@@ -102,11 +122,26 @@ def as_json(checked: Checked, outcome: Outcome | None) -> dict[str, Any]:
             for model, found in checked.figures.items()
         },
         "speed": {name: vars(ratio) for name, ratio in checked.speed.items()},
+        "load": {name: one.model_dump(mode="json") for name, one in checked.under_load.items()},
+        "not_loaded": checked.not_loaded,
         "objections": list(checked.objections),
         "breaking": list(checked.breaking),
         "entry": history.dump(outcome.entry) if outcome else None,
         "switched_s": dict(outcome.servers) if outcome else {},
     }
+
+
+def _under_load(out: Output, texts: Sequence[str]) -> UnderLoad | None:
+    if not texts:
+        return None
+    from modelport.perf import compare
+    from modelport.rollout.promotion import UnderLoad
+
+    return UnderLoad(
+        compare.bounds_of(texts),
+        compare.named(texts),
+        lambda load, done, of: out.bar("rounds", load, done, of),
+    )
 
 
 def _nothing_to_do(out: Output, model: str, version: int, *, as_json: bool) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from modelport.cli.output import Output, pass_output
+from modelport.errors import ToolchainError
 
 if TYPE_CHECKING:
+    from modelport.perf.analyzer import Analyzer
     from modelport.runtime.toolchain import Candidate, Toolchain
 
 _SHOWN_PACKAGES = ("numpy", "onnxruntime", "pillow", "ml_dtypes")
@@ -19,21 +22,62 @@ _SHOWN_PACKAGES = ("numpy", "onnxruntime", "pillow", "ml_dtypes")
 @click.option("--json", "as_json", is_flag=True, help="Print one line of JSON.")
 @pass_output
 def command(out: Output, fetch: bool, as_json: bool) -> None:
-    """Show the tritonserver in use, its versions, its paths, and why it was chosen."""
+    """Show the tritonserver and the perf_analyzer in use, their versions, and why these."""
+    from modelport.perf import analyzer
     from modelport.runtime import toolchain
 
     found = toolchain.ensure(lambda event: out.note(event.text)) if fetch else toolchain.find()
     candidates = toolchain.candidates()
+    loads = _loads(out, fetch=fetch)
+    tools = analyzer.candidates()
     if as_json:
-        out.json({"candidates": [_candidate(c) for c in candidates], "toolchain": _facts(found)})
+        out.json(
+            {
+                "candidates": [_candidate(c) for c in candidates],
+                "toolchain": _facts(found),
+                "perf_analyzer": {
+                    "candidates": [_candidate(c) for c in tools],
+                    "found": _analyzer(loads),
+                },
+            }
+        )
         return
-    rows = [[c.place, c.binary, c.why] for c in candidates]
-    out.table("Looked for tritonserver in", ["place", "found", "why"], rows)
+    _show_places(out, "tritonserver", candidates)
+    _show_places(out, "perf_analyzer, which makes loads", tools)
     facts = _facts(found)
     if facts is None:
         out.text("Not complete yet: `modelport toolchain --fetch`, or the first `serve`, makes it.")
         return
     out.table("In use", ["what", "value"], [[k, _text(v)] for k, v in facts.items()])
+    if used := _analyzer(loads):
+        out.table("", ["what", "value"], [[k, _text(v)] for k, v in used.items()])
+
+
+def _loads(out: Output, *, fetch: bool) -> Analyzer | None:
+    """Find perf_analyzer; a machine that serves and makes no loads does without."""
+    from modelport.perf import analyzer
+
+    try:
+        return analyzer.ensure(lambda event: out.note(event.text)) if fetch else analyzer.find()
+    except ToolchainError as error:
+        out.error(error)
+        return None
+
+
+def _show_places(out: Output, what: str, places: Sequence[Candidate]) -> None:
+    rows = [[c.place, c.binary, c.why] for c in places]
+    out.table(f"Looked for {what}, in", ["place", "found", "why"], rows)
+
+
+def _analyzer(found: Analyzer | None) -> dict[str, Any] | None:
+    if found is None:
+        return None
+    library_path = [str(folder) for folder in found.library_path]
+    return {
+        "perf_analyzer": str(found.binary),
+        "version": found.version,
+        "library path": library_path,
+    }
 
 
 def _candidate(candidate: Candidate) -> dict[str, str | None]:

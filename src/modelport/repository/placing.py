@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from modelport.errors import IntegrityError
-from modelport.repository import pbtxt
-from modelport.repository.layout import CONFIG, ModelFolder
+from modelport.repository import pbtxt, publish
+from modelport.repository.layout import CONFIG, ModelFolder, Repository
 from modelport.repository.stores.face import referred
 from modelport.spec.config import ModelConfig, ModelVersionPolicy, SpecificVersions
 
@@ -16,6 +18,28 @@ from modelport.spec.config import ModelConfig, ModelVersionPolicy, SpecificVersi
 def only(*versions: int) -> ModelVersionPolicy:
     """Make the version policy that these versions serve, and no others."""
     return ModelVersionPolicy(specific=SpecificVersions(versions=versions))
+
+
+@contextmanager
+def staged(repository: Repository, versions: Mapping[str, int]) -> Iterator[Path]:
+    """Lay out versions, and nothing else, in a folder that is there for a trial only.
+
+    Args:
+        repository: where they lie; it stays as it is.
+        versions: by model.
+
+    Raises:
+        IntegrityError: a file that a config.pbtxt speaks of is missing.
+        PublishError: the folder cannot be made.
+    """
+    stage = publish.new_stage(repository.path, "trial")
+    try:
+        with publish.explained(repository.path, "stage a trial"):
+            for name, version in versions.items():
+                place(repository.folder(name), version, stage / name)
+        yield stage
+    finally:
+        publish.discard(repository.path, stage)
 
 
 def place(folder: ModelFolder, version: int, target: Path) -> None:

@@ -14,11 +14,12 @@ one, and has the server serve what the disk says.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 from modelport.errors import PromotionError
+from modelport.perf.compare import Comparison
 from modelport.repository import publish, trust
 from modelport.repository.layout import Repository
 from modelport.repository.publish import Move
@@ -34,12 +35,30 @@ from modelport.verify.latency import Ratio
 
 
 @dataclass(frozen=True)
+class UnderLoad:
+    """What a version may be under load beside the one that serves.
+
+    Attributes:
+        bounds: B over A, by figure.
+        named: figures that have to be measured.
+        on_turn: hears of each turn: its load, how many rounds are done, of how many.
+    """
+
+    bounds: Mapping[str, float]
+    named: Collection[str] = ()
+    on_turn: Callable[[str, int, int], None] = lambda *_: None
+
+
+@dataclass(frozen=True)
 class Checked:
     """A target and what was found of it.
 
     Attributes:
         objections: how it falls behind what serves, or behind its own proof.
         breaking: what fails for those who call the models as they were.
+        speed: of public models that change, one caller's median latency against what serves.
+        under_load: of the same, where it was asked for.
+        not_loaded: why nothing was loaded though it was asked for; empty where something was.
     """
 
     target: Target
@@ -47,6 +66,8 @@ class Checked:
     objections: Sequence[str] = ()
     breaking: Sequence[str] = ()
     speed: Mapping[str, Ratio] = field(default_factory=dict)
+    under_load: Mapping[str, Comparison] = field(default_factory=dict)
+    not_loaded: str = ""
 
 
 @dataclass(frozen=True)
@@ -62,13 +83,28 @@ class Outcome:
     servers: Mapping[str, float]
 
 
-def check(repository: Repository, model: str, version: int, tell: Tell) -> Checked:
+def check(
+    repository: Repository,
+    model: str,
+    version: int,
+    tell: Tell,
+    *,
+    under_load: UnderLoad | None = None,
+) -> Checked:
     """Hold a version, and all that goes with it, against its proof and against what serves.
+
+    Args:
+        repository: where the model lies.
+        model: its name.
+        version: that is to serve.
+        tell: hears of every step.
+        under_load: what it is held to under load; None for no load.
 
     Raises:
         RepositoryError: there is no such version, or another model would be left behind.
         IntegrityError: a file is not what was proven.
         LoadError: it does not load.
+        ResultError: the load does not tell a figure that is named.
     """
     # Brings the client and the means to start a server, which a roll back does without.
     from modelport.rollout import trial
@@ -82,13 +118,40 @@ def check(repository: Repository, model: str, version: int, tell: Tell) -> Check
     figures = gates.figures(target)
     objections = list(gates.objections(target, settings))
     tried = trial.run(target, settings, tell)
+    compared = trial.compared(target)
+    loaded: Mapping[str, Comparison] = {}
+    not_loaded = _not_loaded(tried.objections, compared)
+    if under_load is not None and not not_loaded:
+        # Brings perf_analyzer, which no other promotion needs.
+        from modelport.rollout import load_gate
+
+        loaded = load_gate.run(
+            target,
+            compared,
+            under_load.bounds,
+            tell,
+            named=under_load.named,
+            on_turn=under_load.on_turn,
+        )
+    worse = [ratio.words for one in loaded.values() for ratio in one.named("regression")]
     return Checked(
         target=target,
         figures=figures,
-        objections=[*objections, *tried.objections],
+        objections=[*objections, *tried.objections, *worse],
+        under_load=loaded,
+        not_loaded=not_loaded if under_load is not None else "",
         breaking=list(gates.breaking(target)),
         speed=tried.speed,
     )
+
+
+def _not_loaded(objections: Sequence[str], compared: Collection[str]) -> str:
+    """Say why versions are not loaded beside those that serve; empty where they can be."""
+    if objections:
+        return "what stands against it already was found without a load"
+    if not compared:
+        return "no public model that serves already changes, so there is nothing to hold it against"
+    return ""
 
 
 def verify_files(target: Target) -> None:

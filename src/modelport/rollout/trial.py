@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 
-from modelport.repository import plans, publish
+from modelport.repository import plans
 from modelport.repository.layout import ModelFolder, Repository
 from modelport.repository.manifest import Manifest
-from modelport.repository.placing import place
+from modelport.repository.placing import staged
 from modelport.repository.samples import FILE_NAME as SAMPLES
 from modelport.repository.samples import Samples
 from modelport.repository.settings import Settings
@@ -60,10 +60,10 @@ def run(target: Target, settings: Settings, tell: Tell) -> Trial:
                     f"{name} {version} answers {len(parity.problems)} of {parity.requests}"
                     f" requests otherwise than when it was proven: {parity.problems[0]}"
                 )
-        compared = _compared(target)
-        if compared and not found.objections:
+        timed = compared(target)
+        if timed and not found.objections:
             tell("timing it beside what serves")
-            _time(target, settings, compared, after, found)
+            _time(target, settings, timed, after, found)
     return found
 
 
@@ -96,7 +96,7 @@ def _time(
                 )
 
 
-def _compared(target: Target) -> dict[str, int]:
+def compared(target: Target) -> dict[str, int]:
     """Choose the public models whose answers change, and that serve already."""
     changed = {change.model for change in target.changes if change.before}
     found = {}
@@ -130,15 +130,9 @@ def _samples(folder: ModelFolder, version: int) -> Samples:
 @contextmanager
 def _served(repository: Repository, versions: Mapping[str, int]) -> Iterator[Server]:
     """Serve these versions, and nothing else, from a folder that refers to them."""
-    stage = publish.new_stage(repository.path, "trial")
-    try:
-        with publish.explained(repository.path, "stage a trial"):
-            for name, version in versions.items():
-                place(repository.folder(name), version, stage / name)
+    with staged(repository, versions) as stage:
         server = Server.start(stage, listed=False, response_cache=False)
         try:
             yield server
         finally:
             server.kill()
-    finally:
-        publish.discard(repository.path, stage)

@@ -11,18 +11,17 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 from modelport.client import Client
 from modelport.repository.samples import Case, Samples
 from modelport.spec.model import Delivery
-from modelport.verify import asking
+from modelport.verify import asking, intervals
 
 # Of each transport, whatever the time: a fast model needs no more, a slow one tells in few.
 _MOST = 200
 _LEAST = 3
+# With fewer the interval of a ratio would claim too much.
+_LEAST_COMPARED = intervals.LEAST
 _WARM = 2
-_RESAMPLES = 1000
 
 
 @dataclass(frozen=True)
@@ -75,10 +74,11 @@ def measure(
 
 def machine() -> str:
     """Name this machine's processor and how many of its cores this process may use."""
-    return f"{_processor()}, {len(os.sched_getaffinity(0))} cores"
+    return f"{processor()}, {len(os.sched_getaffinity(0))} cores"
 
 
-def _processor() -> str:
+def processor() -> str:
+    """Name this machine's processor."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -181,7 +181,7 @@ def compare(
         after: URL of the other.
         model: name of the model, served by both.
         samples: its questions.
-        limit_s: about how long it may take.
+        limit_s: about how long it may take; six requests of each are timed however slow they are.
 
     Raises:
         ClientError: a question is not answered.
@@ -194,22 +194,9 @@ def compare(
             for answer in answers:
                 next(answer)
         end = time.monotonic() + limit_s
-        while len(times[0]) < _MOST and (time.monotonic() < end or len(times[0]) < _LEAST):
+        while len(times[0]) < _MOST and (time.monotonic() < end or len(times[0]) < _LEAST_COMPARED):
             for found, answer in zip(times, answers, strict=True):
                 found.append(next(answer))
-    medians = [statistics.median(found) for found in times]
-    low, high = _interval(*times)
-    return Ratio(
-        _milliseconds(medians[0]), _milliseconds(medians[1]), medians[1] / medians[0], low, high
-    )
-
-
-def _interval(before: Sequence[float], after: Sequence[float]) -> tuple[float, float]:
-    """Give the 95 % bootstrap interval of the ratio of medians (Efron 1979)."""
-    random = np.random.default_rng(0)
-    drawn = [
-        np.median(random.choice(times, size=(_RESAMPLES, len(times))), axis=1)
-        for times in (before, after)
-    ]
-    low, high = np.quantile(drawn[1] / drawn[0], [0.025, 0.975])
-    return float(low), float(high)
+    medians = [_milliseconds(statistics.median(found)) for found in times]
+    ratio = intervals.medians(times[1], times[0])
+    return Ratio(medians[0], medians[1], ratio.ratio, ratio.low, ratio.high)

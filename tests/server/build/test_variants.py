@@ -60,8 +60,8 @@ TOO_LITTLE = '(spec.Budget("cosine", at_least=0.9999999),)'
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two short rounds: what is chosen here does not rest on how long anything takes."""
-    monkeypatch.setattr(side_by_side, "ROUNDS", 2)
+    """Few and short rounds: what is chosen here does not rest on how long anything takes."""
+    monkeypatch.setattr(side_by_side, "ROUNDS", 6)
     monkeypatch.setattr(side_by_side, "BLOCK_S", 0.05)
 
 
