@@ -197,12 +197,19 @@ def _write(result: Result, folder: Path) -> Path:
     return report
 
 
+def _cause(result: Result) -> str | None:
+    """Blame the machine for nothing but a bound that was broken."""
+    broken = any(judged.holds is False for judged in result.objectives)
+    note = result.disturbance.note
+    return f"the machine was busy: {note}" if note and broken and not result.content.wrong else None
+
+
 def _failed(result: Result, report: Path, *, shown: bool) -> ObjectiveError:
     """Say that it failed; why is said here where it was not shown."""
     reasons = "".join(f"\n  {reason}" for reason in result.reasons)
     return ObjectiveError(
         f"{result.model} did not pass" + ("" if shown else reasons),
-        cause=f"the machine was busy: {note}" if (note := result.disturbance.note) else None,
+        cause=_cause(result),
         next_step=f"look at {report}",
         reasons=result.reasons,
     )

@@ -134,7 +134,7 @@ def run(
         return Outcome(None, _words(output) or f"it ended with status {status}", cpu_s, measured)
     schedule = np.cumsum(load.intervals_s) if isinstance(load, Open) else None
     try:
-        found = records.read(export, questions, schedule)
+        found = records.read(export, questions, schedule, load.duration_s)
     except LoadTestError as error:
         return Outcome(None, f"{error.what} ({error.cause})", cpu_s, measured)
     finally:

@@ -95,13 +95,19 @@ class Records:
         return self.start_s if self.intended_s is None else self.intended_s
 
 
-def read(path: Path, questions: Questions, schedule_s: np.ndarray | None = None) -> Records:
+def read(
+    path: Path,
+    questions: Questions,
+    schedule_s: np.ndarray | None = None,
+    duration_s: float = 0.0,
+) -> Records:
     """Read an export and hold every reply against what was proven.
 
     Args:
         path: what perf_analyzer wrote.
         questions: that were asked.
         schedule_s: when each request was to be sent, from the start of the load: ``float64[n]``.
+        duration_s: of the schedule, which may end a while after its last request.
 
     Raises:
         LoadTestError: the file is no such export, or holds no request.
@@ -131,15 +137,15 @@ def read(path: Path, questions: Questions, schedule_s: np.ndarray | None = None)
     window = (bounds[0], bounds[-1])
     intended = None
     if schedule_s is not None:
-        intended = _aligned(start, schedule_s)
-        # What was measured are the requests of the schedule, from the first to the last reply.
-        window = (float(min(intended[0], 0.0)), float(end.max()))
+        intended, began = _aligned(start, schedule_s)
+        # What was measured is the schedule, and what it took beyond it until the last reply.
+        window = (began, max(float(end.max()), began + duration_s))
     lost = 0 if schedule_s is None else max(len(schedule_s) - len(start), 0)
     return Records(start, end, first, intended, window, check.checked, tuple(check.wrong), lost)
 
 
-def _aligned(start: np.ndarray, schedule_s: np.ndarray) -> np.ndarray:
-    """Give when requests should have been sent, in the time of the records.
+def _aligned(start: np.ndarray, schedule_s: np.ndarray) -> tuple[np.ndarray, float]:
+    """Give when requests should have been sent, and when the schedule began, in records' time.
 
     No request is sent before its time, so the one that was least late tells when the schedule
     began. Requests are matched in their order, which makes none look earlier than it was.
@@ -147,7 +153,7 @@ def _aligned(start: np.ndarray, schedule_s: np.ndarray) -> np.ndarray:
     wanted = np.sort(schedule_s)[: len(start)]
     began = float((start[: len(wanted)] - wanted).min())
     extra = start[len(wanted) :]  # sent beyond the schedule: perf_analyzer begins it anew
-    return np.concatenate([wanted + began, extra])
+    return np.concatenate([wanted + began, extra]), began
 
 
 def _requests(content: bytes) -> Iterator[tuple[bytes, bytes, bytes, bytes]]:

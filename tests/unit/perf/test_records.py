@@ -193,6 +193,19 @@ def test_requests_without_a_reply_are_counted(tmp_path: Path) -> None:
     assert found.lost == 2
 
 
+def test_a_quiet_end_of_a_schedule_counts(tmp_path: Path) -> None:
+    """Two requests a second for two seconds are that, whenever they come."""
+    rows = [
+        request(when, [when + 0.1], {"x": X.tolist()}, [{"y": Y.ravel().tolist()}])
+        for when in (0.3, 0.4, 0.5, 0.6)
+    ]
+    path = write(tmp_path / "r", rows, (0.2, 0.8))
+    schedule = np.array([0.3, 0.4, 0.5, 0.6])
+    found = records.read(path, asked(Question({"x": X}, {"y": Y})), schedule, 2.0)
+    assert found.took_s == pytest.approx(2.0)
+    assert found.replies_per_s == pytest.approx(2.0)
+
+
 def test_a_file_that_ends_early_is_told(tmp_path: Path) -> None:
     rows = [request(0, [0.1], {"x": X.tolist()}, [{"y": Y.ravel().tolist()}])] * 2
     path = write(tmp_path / "r", rows, (0, 1))
