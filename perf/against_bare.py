@@ -7,7 +7,7 @@ In each round digits_cnn is served under load by one and by eight callers, and a
 process lets ONNX Runtime compute the same questions, one at a time. What is kept and compared is
 CPU time of the server a reply over CPU time of the loop a reply: other work on the machine and
 another clock rate change both. It exits with 74 where the whole 95 % interval of that ratio lies
-past 1.5 times the baseline's.
+past 2.5 times the baseline's.
 """
 
 from __future__ import annotations
@@ -40,8 +40,9 @@ BASELINE = ROOT / "perf" / "baselines" / f"{MODEL}.json"
 TURN_S = 0.8
 LOADS = {f"concurrency {callers}": Closed(callers, TURN_S) for callers in (1, 8)}
 BARE_S = 0.4
-# A processor of another make has another ratio; what this finds are mistakes, not percents.
-BOUNDS = {"cpu": 1.5}
+# Another processor, or a kernel whose calls cost more, has another ratio: what this finds are
+# mistakes, not percents.
+BOUNDS = {"cpu": 2.5}
 
 Loop = Callable[[], float]
 
