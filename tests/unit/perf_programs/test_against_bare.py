@@ -21,8 +21,8 @@ def test_the_baseline_is_of_what_is_measured_and_holds_no_times(baseline: Compar
     assert baseline == baseline.as_baseline()
 
 
-def test_what_costs_twice_as_much_is_a_regression(baseline: Comparison) -> None:
-    for times, wanted in ((1.0, None), (2.0, "regression")):
+def test_what_costs_three_times_as_much_is_a_regression(baseline: Comparison) -> None:
+    for times, wanted in ((1.0, None), (3.0, "regression")):
         found = [
             compare.ratio("cpu", one.level, [1.0] * 9, [times * one.ratio] * 9)
             for one in baseline.ratios
