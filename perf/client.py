@@ -65,6 +65,7 @@ Call = Callable[[Array], Array]
 AsyncCall = Callable[[Array], Awaitable[Array]]
 
 BLOCKING: dict[str, ModuleType] = {"gRPC": tritonclient.grpc, "HTTP": tritonclient.http}
+WAYS = {"blocking_ways": "blocking", "async_ways": "asyncio"}
 ASYNC: dict[str, ModuleType] = {"gRPC": tritonclient.grpc.aio, "HTTP": tritonclient.http.aio}
 
 
@@ -311,14 +312,17 @@ def _ratio(values: list[float], base: list[float]) -> float:
 
 # --- memory and import: each in a process of its own ------------------------------
 
-LARGE = """
-import json, resource, sys, time, asyncio
+# What a process of its own begins with: one way, and a tensor.
+ALONE = """
+import json, sys, time, asyncio, tempfile
 import numpy as np
 sys.path.insert(0, {folder!r})
 import client as perf_client
 array = np.arange({elements}, dtype=np.float32)
 way = next(w for w in perf_client.{ways}(perf_client.Addresses({grpc!r}, {http!r}))
            if (w.transport, w.client) == ({transport!r}, {client!r}))
+"""
+LARGE = """
 def peak():
     open("/proc/self/clear_refs", "w").write("5")
     return lambda: int(open("/proc/self/status").read().split("VmHWM:")[1].split()[0])
@@ -343,6 +347,32 @@ async def main():
     print(json.dumps({{"cpu_ms": best[0] * 1e3, "peak": best[1] * 1024 / array.nbytes}}))
 asyncio.run(main())
 """
+# memray sees every allocation, of Python and of libraries, of every thread.
+ALLOCATIONS = """
+import memray
+KINDS = memray.AllocatorType
+FREES = (KINDS.FREE, KINDS.MUNMAP, KINDS.PYMALLOC_FREE)
+async def main():
+    call, opened = way.connect()
+    async def ask(x):
+        answer = call(x)
+        return await answer if asyncio.iscoroutine(answer) else answer
+    for _ in range({warm}):
+        perf_client.check(array, await ask(array))
+    with tempfile.TemporaryDirectory() as folder:
+        with memray.Tracker(folder + "/calls", trace_python_allocators=True):
+            for _ in range({times}):
+                await ask(array)
+        count = size = whole = 0
+        for one in memray.FileReader(folder + "/calls").get_allocation_records():
+            if one.allocator not in FREES:
+                count += one.n_allocations
+                size += one.size
+                whole += one.size >= array.nbytes
+    found = {{"count": count, "bytes": size, "whole": whole}}
+    print(json.dumps({{name: value / {times} for name, value in found.items()}}))
+asyncio.run(main())
+"""
 
 
 @dataclass(frozen=True)
@@ -353,36 +383,67 @@ class Addresses:
     http: str
 
 
+def alone(
+    endpoints: Endpoints, way: Way, ways: str, script: str, **values: Any
+) -> dict[str, float]:
+    """Run a script on one way in a process of its own, and give what it prints."""
+    text = (ALONE + script).format(
+        folder=str(Path(__file__).parent),
+        ways=ways,
+        grpc=endpoints.grpc,
+        http=endpoints.http,
+        transport=way.transport,
+        client=way.client,
+        **values,
+    )
+    found: dict[str, float] = json.loads(_python(text, **EXACT))
+    return found
+
+
 def large(endpoints: Endpoints, *, times: int = 5) -> list[dict[str, Any]]:
     """Send and receive a tensor of 16 MiB, each way in a process of its own.
 
     ``peak`` is how much more memory the process held at once during the call than before it, in
-    multiples of the tensor; the answer itself is 1 of them.
+    multiples of the tensor; the answer itself is 1 of them. ``copies`` counts the blocks that a
+    call allocates and that could hold it.
     """
     found = []
-    for ways in ("blocking_ways", "async_ways"):
+    for ways in WAYS:
         for way in globals()[ways](endpoints):
-            script = LARGE.format(
-                folder=str(Path(__file__).parent),
-                elements=LARGE_BYTES // 4,
-                ways=ways,
-                grpc=endpoints.grpc,
-                http=endpoints.http,
-                transport=way.transport,
-                client=way.client,
-                times=times,
-            )
-            figures = json.loads(_python(script, **EXACT))
+            size = LARGE_BYTES // 4
+            figures = alone(endpoints, way, ways, LARGE, elements=size, times=times)
+            counted = alone(endpoints, way, ways, ALLOCATIONS, elements=size, warm=1, times=3)
             found.append(
                 {
-                    "kind": "blocking" if ways == "blocking_ways" else "asyncio",
-                    "transport": way.transport,
-                    "client": way.client,
+                    **_named(way, ways),
                     "cpu_ms": round(figures["cpu_ms"], 1),
                     "peak_tensors": round(figures["peak"], 2),
+                    "copies": round(counted["whole"], 2),
                 }
             )
     return found
+
+
+def allocations(endpoints: Endpoints, *, times: int = 200) -> list[dict[str, Any]]:
+    """Count what a call with 256 bytes allocates, each way in a process of its own."""
+    found = []
+    for ways in WAYS:
+        for way in globals()[ways](endpoints):
+            counted = alone(
+                endpoints, way, ways, ALLOCATIONS, elements=ELEMENTS, warm=50, times=times
+            )
+            found.append(
+                {
+                    **_named(way, ways),
+                    "allocations": round(counted["count"]),
+                    "kib": round(counted["bytes"] / 1024, 1),
+                }
+            )
+    return found
+
+
+def _named(way: Way, ways: str) -> dict[str, str]:
+    return {"kind": WAYS[ways], "transport": way.transport, "client": way.client}
 
 
 IMPORT = """
@@ -475,7 +536,16 @@ def show(result: dict[str, Any]) -> None:
         "cpu_ms": "CPU a call, ms",
         "peak_tensors": "memory at peak, tensors",
     }
+    columns |= {"copies": "blocks of its size"}
     console.print(_table("a tensor of 16 MiB there and back", columns, result["large"]))
+    columns = {
+        "kind": "",
+        "transport": "",
+        "client": "",
+        "allocations": "allocations a call",
+        "kib": "KiB a call",
+    }
+    console.print(_table("256 bytes there and back", columns, result["allocations"]))
     columns = {"import": "", "cpu_ms": "CPU, ms", "memory_mib": "memory, MiB"}
     console.print(_table("import, beyond numpy", columns, result["imports"]))
     console.print(", ".join(f"{name} {value}" for name, value in result["machine"].items()))
@@ -506,11 +576,13 @@ def main(rounds: int, calls: int, as_json: bool) -> None:
             with Server.start(Path(folder)) as server:
                 figures = measure(server.endpoints, rounds=rounds, calls=calls)
                 big = large(server.endpoints)
+                counted = allocations(server.endpoints)
             loaded = imports(rounds=rounds)
         except ModelportError as error:
             click.echo(f"error: {error}", err=True)
             sys.exit(error.exit_code)
-    result = {"machine": about, "rounds": rounds, **figures, "large": big, "imports": loaded}
+    memory = {"large": big, "allocations": counted, "imports": loaded}
+    result = {"machine": about, "rounds": rounds, **figures, **memory}
     if as_json:
         click.echo(json.dumps(result, ensure_ascii=False))
     else:
