@@ -8,8 +8,10 @@ cut out by hand: a message is the sequence of its fields, and fields may follow 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Container, Sequence
-from typing import Any, NamedTuple
+from functools import lru_cache
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from tritonclient.grpc import service_pb2
@@ -25,6 +27,9 @@ from modelport.client.wire.parameters import (
     request_parameters,
     wanted_outputs,
 )
+
+_Key = TypeVar("_Key")
+_Kept = TypeVar("_Kept")
 
 _Request = service_pb2.ModelInferRequest
 _Parameter = service_pb2.InferParameter
@@ -69,7 +74,7 @@ class RequestWriter:
         if call.request_id:
             identifier = call.request_id.encode()
             parts += (_ID, varint(len(identifier)), identifier)
-        parts.append(_timeout(int(call.remaining_s() * 1e6)))
+        parts.append(_timeout(math.ceil(call.remaining_s() * 1e3)))
         regions = inference.input_regions
         for tensor in inference.tensors:
             if tensor.name not in regions:
@@ -89,9 +94,8 @@ class RequestWriter:
         )
         head = self._heads.get(key)
         if head is None:
-            if len(self._heads) >= 256:  # of shapes there may be any number
-                self._heads.clear()
-            head = self._heads[key] = _write_head(call, inference)
+            head = _write_head(call, inference)
+            _keep(self._heads, key, head)
         return head
 
 
@@ -151,8 +155,10 @@ def _parameter(value: Parameter) -> Any:
     return _Parameter(string_param=value)
 
 
-def _timeout(microseconds: int) -> bytes:
-    number = varint(microseconds)
+# In whole milliseconds the timeouts of most calls are one, and need not be written anew.
+@lru_cache(1024)
+def _timeout(milliseconds: int) -> bytes:
+    number = varint(milliseconds * 1000)
     entry = b"%b\x12%c\x10%b" % (_TIMEOUT_KEY, len(number) + 1, number)
     return b"%b%c%b" % (_PARAMETER, len(entry), entry)
 
@@ -169,6 +175,12 @@ def varint(number: int) -> bytes:
     return bytes(digits)
 
 
+def _keep(kept: dict[_Key, _Kept], key: _Key, value: _Kept) -> None:
+    if len(kept) >= 256:  # of shapes there may be any number
+        kept.clear()
+    kept[key] = value
+
+
 # --- responses ---------------------------------------------------------------
 
 
@@ -177,6 +189,7 @@ class ResponseReader:
 
     def __init__(self) -> None:
         self._layouts: dict[bytes, _Layout] = {}
+        self._frames: dict[int, _Frame] = {}
 
     def read(self, message: bytes) -> Reply:
         """Read a ModelInferResponse; the arrays of a large one are views of ``message``.
@@ -185,35 +198,35 @@ class ResponseReader:
             google.protobuf.message.DecodeError, ValueError, KeyError, IndexError, TypeError: it
                 is none.
         """
+        frame = self._frames.get(len(message))
+        if frame is not None and frame.fits(message):
+            return _filled(frame.layout, message, frame.spans)
         try:
-            head, raw = _cut(message)
+            head, spans = _cut(message)
         except (ValueError, IndexError):
             return _read_whole(message)
         layout = self._layouts.get(head)
         if layout is None:
             response = service_pb2.ModelInferResponse.FromString(head)
-            if not raw:
-                return to_reply(response, raw)
+            if not spans:
+                return to_reply(response, ())
             layout = _Layout(
                 response.model_version,
                 [(o.name, o.datatype, tuple(o.shape)) for o in response.outputs],
             )
-            if len(self._layouts) >= 256:  # of shapes there may be any number
-                self._layouts.clear()
-            self._layouts[head] = layout
-        outputs = {
-            name: content.to_array(datatype, shape, piece)
-            for (name, datatype, shape), piece in zip(layout.outputs, raw, strict=True)
-        }
-        return Reply(outputs, layout.version)
+            _keep(self._layouts, head, layout)
+        if layout.fixed_size and message.startswith(head):  # nothing varies but the contents
+            _keep(self._frames, len(message), _Frame(_between(message, spans), spans, layout))
+        return _filled(layout, message, spans)
 
     def read_placed(self, message: bytes, elsewhere: Container[str]) -> Reply:
         """Read a response of which some outputs were written to shared memory."""
         try:
-            head, raw = _cut(message)
+            head, spans = _cut(message)
         except (ValueError, IndexError):
             return _read_whole(message, elsewhere)
-        return to_reply(service_pb2.ModelInferResponse.FromString(head), raw, elsewhere)
+        response = service_pb2.ModelInferResponse.FromString(head)
+        return to_reply(response, [_piece(message, *span) for span in spans], elsewhere)
 
 
 def _read_whole(message: bytes, elsewhere: Container[str] = ()) -> Reply:
@@ -226,16 +239,52 @@ class _Layout(NamedTuple):
     version: str
     outputs: Sequence[tuple[str, str, tuple[int, ...]]]
 
+    @property
+    def fixed_size(self) -> bool:
+        return all(datatype != "BYTES" for _, datatype, _ in self.outputs)
 
-def _cut(message: bytes) -> tuple[bytes, list[Buffer]]:
-    """Cut out what is the same from response to response, and the contents of tensors.
+
+class _Frame(NamedTuple):
+    """What responses of one length have in common: all bytes but the contents of tensors."""
+
+    fixed: Sequence[tuple[bytes, int]]
+    spans: Sequence[tuple[int, int]]
+    layout: _Layout
+
+    def fits(self, message: bytes) -> bool:
+        for part, position in self.fixed:  # noqa: SIM110 (each answer comes by here)
+            if not message.startswith(part, position):
+                return False
+        return True
+
+
+def _filled(layout: _Layout, message: bytes, spans: Sequence[tuple[int, int]]) -> Reply:
+    outputs = {}
+    for (name, datatype, shape), (begin, end) in zip(layout.outputs, spans, strict=True):
+        outputs[name] = content.to_array(datatype, shape, _piece(message, begin, end))
+    return Reply(outputs, layout.version)
+
+
+def _piece(message: bytes, begin: int, end: int) -> Buffer:
+    # A small copy is aligned, which a view into the message rarely is.
+    small = end - begin <= _COPIED_BYTES
+    return message[begin:end] if small else memoryview(message)[begin:end]
+
+
+def _between(message: bytes, spans: Sequence[tuple[int, int]]) -> list[tuple[bytes, int]]:
+    """Give the bytes around the spans, with their positions."""
+    begins, ends = (0, *(end for _, end in spans)), (*(begin for begin, _ in spans), len(message))
+    return [(message[a:b], a) for a, b in zip(begins, ends, strict=True) if a < b]
+
+
+def _cut(message: bytes) -> tuple[bytes, list[tuple[int, int]]]:
+    """Cut out what is the same from response to response; find the contents of tensors.
 
     Raises:
         ValueError, IndexError: it has fields that are not known here, or is no message.
     """
-    view = memoryview(message)
     head: list[bytes] = []
-    raw: list[Buffer] = []
+    spans: list[tuple[int, int]] = []
     position, end = 0, len(message)
     while position < end:
         begin, tag, size = position, message[position], message[position + 1]
@@ -246,13 +295,11 @@ def _cut(message: bytes) -> tuple[bytes, list[Buffer]]:
         if tag & 7 != 2 or tag > 127 or stop > end:  # no known field is so
             raise ValueError(f"a field {tag} of {size} bytes")
         if tag == _RAW_OUTPUT:
-            # A small copy is aligned, which a view into the message rarely is.
-            piece = message if size <= _COPIED_BYTES else view
-            raw.append(piece[position:stop])
+            spans.append((position, stop))
         elif tag not in _VARIES:
             head.append(message[begin:stop])
         position = stop
-    return b"".join(head), raw
+    return b"".join(head), spans
 
 
 def _read_varint(message: bytes, position: int) -> tuple[int, int]:

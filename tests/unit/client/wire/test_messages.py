@@ -119,6 +119,33 @@ def test_responses_are_read_as_tritonclient_reads_them(sizes: list[int], id_: st
             assert array.flags.aligned
 
 
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["3", "4"]),
+            st.sampled_from(["", "x", "y"]),
+            st.sampled_from(["FP32", "INT32"]),
+            st.lists(st.sampled_from([(6,), (2, 3), (3, 2), (0,)]), min_size=1, max_size=2),
+        ),
+        max_size=12,
+    )
+)
+def test_responses_of_one_length_are_told_apart(answers: list) -> None:
+    """What is kept of one response is used for those alone that differ in contents only."""
+    reader = ResponseReader()
+    for number, (version, id_, datatype, kinds) in enumerate(answers):
+        arrays = [np.full(shape, number, DTYPES[datatype]) for shape in kinds]
+        message = response(*arrays, id=id_)
+        message.model_version = version
+        for output in message.outputs:
+            output.datatype = datatype
+        reply = reader.read(message.SerializeToString())
+        assert reply.version == version
+        for array, read in zip(arrays, reply.outputs.values(), strict=True):
+            assert (read.dtype, read.shape) == (array.dtype, array.shape)
+            assert np.array_equal(read, array)
+
+
 @pytest.mark.parametrize(
     ("datatype", "field", "given_values"),
     [
