@@ -21,6 +21,8 @@ import time
 from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import product
+from multiprocessing import get_context
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -38,9 +40,12 @@ from rich.table import Table
 from modelport.client import AsyncClient, Client, ModelportError
 from modelport.errors import ParityError
 from modelport.runtime.server import Endpoints, Server
+from modelport.verify import intervals
 
 MODEL = "identity"
-CROWD = 32
+CROWD, IMPORT_ROUNDS = 32, 7
+PROCESS_ROUNDS = 6  # an even number: both clients come second equally often
+CROWD_CALLS = 4  # times as many: what each of the callers does first is to count little
 ELEMENTS, LARGE_BYTES = 64, 16 * 2**20
 
 CONFIG = """
@@ -59,6 +64,8 @@ class TritonPythonModel:
         arrays = [pb_utils.get_input_tensor_by_name(r, "x").as_numpy() for r in requests]
         return [pb_utils.InferenceResponse([pb_utils.Tensor("y", a)]) for a in arrays]
 """
+
+FIGURES = ("cpu_us", "p50_us", "per_second", "crowd_cpu_us")
 
 Array = Any  # float32[n]
 Call = Callable[[Array], Array]
@@ -86,6 +93,14 @@ class Way:
     p50_us: list[float] = field(default_factory=list)
     per_second: list[float] = field(default_factory=list)
     crowd_cpu_us: list[float] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """Where the server is, for a process that did not start it."""
+
+    grpc: str
+    http: str
 
 
 def check(sent: Array, answered: Array) -> None:
@@ -145,7 +160,7 @@ def ours_async(url: str) -> tuple[AsyncCall, Any]:
     return call, client
 
 
-def blocking_ways(endpoints: Endpoints) -> list[Way]:
+def blocking_ways(endpoints: Endpoints | Addresses) -> list[Way]:
     """List the blocking clients, each transport's side by side."""
     ways = []
     for transport, module in BLOCKING.items():
@@ -157,7 +172,7 @@ def blocking_ways(endpoints: Endpoints) -> list[Way]:
     return ways
 
 
-def async_ways(endpoints: Endpoints) -> list[Way]:
+def async_ways(endpoints: Endpoints | Addresses) -> list[Way]:
     """List the clients for asyncio."""
     ways = []
     for transport, module in ASYNC.items():
@@ -262,23 +277,48 @@ def _note_crowd(way: Way, calls: int, cpu_s: float, took_s: float) -> None:
 
 
 def measure(endpoints: Endpoints, *, rounds: int, calls: int) -> dict[str, list[dict[str, Any]]]:
-    """Let all ways take turns, several rounds."""
-    threads, tasks = blocking_ways(endpoints), async_ways(endpoints)
+    """Let the two clients of each transport take turns, several rounds.
+
+    A few rounds share a process, with no other transport in it: what gevent leaves behind of each
+    thread would slow whatever comes after it.
+    """
+    addresses = Addresses(endpoints.grpc, endpoints.http)
+    ways = {kind: globals()[listed](addresses) for listed, kind in WAYS.items()}
+    with get_context("spawn").Pool(1, maxtasksperchild=1) as process:
+        for begin in range(0, rounds, PROCESS_ROUNDS):
+            count = min(PROCESS_ROUNDS, rounds - begin)
+            for kind, transport in product(ways, BLOCKING):
+                found = process.apply(take_turns, (addresses, kind, transport, count, calls))
+                pair = [way for way in ways[kind] if way.transport == transport]
+                for way, figures in zip(pair, found, strict=True):
+                    for name, values in figures.items():
+                        getattr(way, name).extend(values)
+    return {kind: rows(listed) for kind, listed in ways.items()}
+
+
+def take_turns(
+    addresses: Addresses, kind: str, transport: str, rounds: int, calls: int
+) -> list[dict[str, list[float]]]:
+    """Measure two clients some rounds in this process; gives the figures of each."""
+    listed = next(name for name, its_kind in WAYS.items() if its_kind == kind)
+    pair = [way for way in globals()[listed](addresses) if way.transport == transport]
     for turn in range(rounds + 1):
-        for way in threads:
-            one_caller(way, calls)
-            many_threads(way, calls)
-        for way in tasks:
-            asyncio.run(one_task(way, calls))
-            asyncio.run(many_tasks(way, calls))
+        for way in pair if turn % 2 else pair[::-1]:
+            if kind == "asyncio":
+                asyncio.run(one_task(way, calls))
+                asyncio.run(many_tasks(way, CROWD_CALLS * calls))
+            else:
+                one_caller(way, calls)
+                many_threads(way, CROWD_CALLS * calls)
         if turn == 0:  # connections, caches and clocks came to speed
-            for way in (*threads, *tasks):
-                way.cpu_us, way.p50_us, way.per_second, way.crowd_cpu_us = [], [], [], []
-    return {"blocking": rows(threads), "asyncio": rows(tasks)}
+            for way in pair:
+                for name in FIGURES:
+                    getattr(way, name).clear()
+    return [{name: getattr(way, name) for name in FIGURES} for way in pair]
 
 
 def rows(ways: Iterable[Way]) -> list[dict[str, Any]]:
-    """Give medians, and ratios as the median of the rounds' own ratios."""
+    """Give medians, and ratios as the median of the rounds' own ratios with its 95 % interval."""
     found = []
     base: Way | None = None
     for way in ways:
@@ -293,21 +333,23 @@ def rows(ways: Iterable[Way]) -> list[dict[str, Any]]:
             "crowd_cpu_us": round(statistics.median(way.crowd_cpu_us), 1),
         }
         if way is not base:
-            row["cpu_ratio"] = _ratio(way.cpu_us, base.cpu_us)
+            row |= _compared("cpu_ratio", way.cpu_us, base.cpu_us)
             row["cpu_more_us"] = round(
                 statistics.median(
                     one - other for one, other in zip(way.cpu_us, base.cpu_us, strict=True)
                 ),
                 1,
             )
-            row["throughput_ratio"] = _ratio(way.per_second, base.per_second)
-            row["crowd_cpu_ratio"] = _ratio(way.crowd_cpu_us, base.crowd_cpu_us)
+            row |= _compared("throughput_ratio", way.per_second, base.per_second)
+            row |= _compared("crowd_cpu_ratio", way.crowd_cpu_us, base.crowd_cpu_us)
         found.append(row)
     return found
 
 
-def _ratio(values: list[float], base: list[float]) -> float:
-    return round(statistics.median(a / b for a, b in zip(values, base, strict=True)), 3)
+def _compared(name: str, values: list[float], base: list[float]) -> dict[str, Any]:
+    ratio = intervals.paired(values, base)
+    bounds = [round(ratio.low, 3), round(ratio.high, 3)]
+    return {name: round(ratio.ratio, 3), f"{name}_95_percent": bounds}
 
 
 # --- memory and import: each in a process of its own ------------------------------
@@ -373,14 +415,6 @@ async def main():
     print(json.dumps({{name: value / {times} for name, value in found.items()}}))
 asyncio.run(main())
 """
-
-
-@dataclass(frozen=True)
-class Addresses:
-    """Where the server is, for a process that did not start it."""
-
-    grpc: str
-    http: str
 
 
 def alone(
@@ -514,7 +548,7 @@ def _python(code: str, **variables: str) -> str:
 
 def show(result: dict[str, Any]) -> None:
     """Print the tables."""
-    console = Console(width=None if sys.stdout.isatty() else 150, highlight=False)
+    console = Console(width=None if sys.stdout.isatty() else 180, highlight=False)
     titles = {
         "transport": "",
         "client": "",
@@ -556,13 +590,21 @@ def _table(title: str, columns: dict[str, str], rows: list[dict[str, Any]]) -> T
     for heading in columns.values():
         table.add_column(heading, justify="right" if heading else "left")
     for row in rows:
-        table.add_row(*("" if row.get(key) is None else str(row.get(key)) for key in columns))
+        table.add_row(*(_cell(row, key) for key in columns))
     return table
 
 
+def _cell(row: dict[str, Any], key: str) -> str:
+    if row.get(key) is None:
+        return ""
+    if bounds := row.get(f"{key}_95_percent"):
+        return f"{row[key]:.2f} ({bounds[0]:.2f}–{bounds[1]:.2f})"
+    return str(row[key])
+
+
 @click.command(help=__doc__.split("\n")[0])
-@click.option("--rounds", type=click.IntRange(3, 50), default=7, show_default=True)
-@click.option("--calls", type=click.IntRange(64, 10_000), default=960, show_default=True)
+@click.option("--rounds", type=click.IntRange(6, 200), default=36, show_default=True)
+@click.option("--calls", type=click.IntRange(64, 10_000), default=256, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print one line of JSON.")
 def main(rounds: int, calls: int, as_json: bool) -> None:
     """Measure and show."""
@@ -577,7 +619,7 @@ def main(rounds: int, calls: int, as_json: bool) -> None:
                 figures = measure(server.endpoints, rounds=rounds, calls=calls)
                 big = large(server.endpoints)
                 counted = allocations(server.endpoints)
-            loaded = imports(rounds=rounds)
+            loaded = imports(rounds=IMPORT_ROUNDS)
         except ModelportError as error:
             click.echo(f"error: {error}", err=True)
             sys.exit(error.exit_code)
