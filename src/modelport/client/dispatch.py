@@ -87,6 +87,7 @@ class Dispatcher:
         idempotent: bool,
         served: bool = False,
         step: SequenceStep | None = None,
+        failed: tuple[Target, ClientError] | None = None,
     ) -> Steps[Answer]:
         """Give the answer of one request, whichever server and attempt it comes from.
 
@@ -96,29 +97,35 @@ class Dispatcher:
             idempotent: running the request twice does no harm.
             served: a server has the model, so that one without it is one that starts.
             step: the request's place in a sequence.
+            failed: the first attempt, where the caller has made it, by :attr:`only`.
 
         Raises:
             ClientError: of the last attempt.
         """
-        hedged = idempotent and self._hedge is not None
-        only = self.endpoints.only
-        if only is None or hedged:
-            order = Order(attempt, idempotent, served, step=step)
-            if hedged:
-                return (yield from self._hedged(call, order))
+        order = Order(attempt, idempotent, served, step=step)
+        if failed is not None:
+            target, error = failed
+            self.endpoints.failed(target, error, call.model)
+            yield from self._pause(call, order, error, 1, [target])
+            answer, _, _ = yield from self._repeat(call, order, [target], attempts=1)
+        elif idempotent and self._hedge is not None:
+            answer = yield from self._hedged(call, order)
+        else:
             answer, _, _ = yield from self._repeat(call, order, [])
-            return answer
-        # Nothing to choose: nearly all calls of nearly all programs come this way.
-        try:
-            answer = yield from attempt(only, call)
-        except ClientError as error:
-            self.endpoints.failed(only, error, call.model)
-            order = Order(attempt, idempotent, served, step=step)
-            yield from self._pause(call, order, error, 1, [only])
-            answer, _, _ = yield from self._repeat(call, order, [only], attempts=1)
-            return answer
-        self._budget.earn()
         return answer
+
+    @property
+    def only(self) -> Target | None:
+        """The server to ask where there is nothing to choose, and nothing to ask twice.
+
+        A caller may ask it without :meth:`send`: it tells :meth:`answered` when that went well,
+        and :meth:`send` when it did not.
+        """
+        return self.endpoints.only if self._hedge is None else None
+
+    def answered(self) -> None:
+        """Note a success."""
+        self._budget.earn()
 
     def read(self, call: Call, make: Callable[[Wire, Call], Exchange[Answer]]) -> Steps[Answer]:
         """Give the answer of a request that changes nothing.

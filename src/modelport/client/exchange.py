@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from modelport.client.faults import Call
@@ -17,6 +18,13 @@ from modelport.client.tensors import Array, Tensor
 
 Answer = TypeVar("Answer")
 Answer_co = TypeVar("Answer_co", covariant=True)
+
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+def _nothing() -> Mapping[str, Any]:
+    return _NOTHING  # one for all: a dictionary for each would be three a call
+
 
 Parameter: TypeAlias = str | int | float | bool
 
@@ -66,9 +74,9 @@ class Inference:
     outputs: Sequence[str] = ()
     step: SequenceStep | None = None
     priority: int = 0
-    parameters: Mapping[str, Parameter] = field(default_factory=dict)
-    input_regions: Mapping[str, Region] = field(default_factory=dict)
-    output_regions: Mapping[str, Region] = field(default_factory=dict)
+    parameters: Mapping[str, Parameter] = field(default_factory=_nothing)
+    input_regions: Mapping[str, Region] = field(default_factory=_nothing)
+    output_regions: Mapping[str, Region] = field(default_factory=_nothing)
     model: ModelMetadata | None = None
     binary: bool = True
 
@@ -92,7 +100,7 @@ class Reply:
 
     outputs: dict[str, Array]
     version: str
-    placed: Mapping[str, Placed] = field(default_factory=dict)
+    placed: Mapping[str, Placed] = field(default_factory=_nothing)
 
 
 class IndexEntry(NamedTuple):

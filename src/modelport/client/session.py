@@ -178,27 +178,55 @@ class Session:
         model = known or (yield from self.catalogue.learn(call))
         inference = _checked(model, inputs, asked, whole=asked.step is not None)
         parts = batches.split(model, inference.tensors)
-        if parts is None:
-            reply = yield from self._send(call, model, inference, asked)
+        if parts is not None:
+            reply = yield from self._in_parts(call, model, inference, asked, parts)
         else:
-            logger.debug("%s: a batch in %d parts", call.about(), len(parts))
-            sending = [  # each a call of its own, with the deadline of all
-                self._send(replace(call), model, replace(inference, tensors=part.tensors), asked)
-                for part in parts
-            ]
-            outcomes = yield Together(sending, self._parallelism)
-            reply = batches.join(call, parts, outcomes)
+            layout = placement.plan(model, inference) if self._shares_memory else None
+            only = None if layout else self.dispatcher.only
+            if only is None:
+                reply = yield from self._send(call, model, inference, asked, layout)
+            else:  # as nearly all calls of nearly all programs
+                try:
+                    exchange = only.transport.wire.infer(call, inference)
+                    reply = yield Ask(only.transport, call, exchange)
+                except ClientError as error:
+                    failed = (only, error)
+                    reply = yield from self._send(call, model, inference, asked, None, failed)
+                else:
+                    self.dispatcher.answered()
         if reply.version and model.versions and reply.version not in model.versions:
             self.catalogue.forget(call.model)
         return self.result(call, reply)
 
+    def _in_parts(
+        self,
+        call: Call,
+        model: ModelMetadata,
+        inference: Inference,
+        asked: Asked,
+        parts: Sequence[batches.Slice],
+    ) -> Steps[Reply]:
+        logger.debug("%s: a batch in %d parts", call.about(), len(parts))
+        sending = []  # each a call of its own, with the deadline of all
+        for part in parts:
+            one = replace(inference, tensors=part.tensors)
+            layout = placement.plan(model, one) if self._shares_memory else None
+            sending.append(self._send(replace(call), model, one, asked, layout))
+        outcomes = yield Together(sending, self._parallelism)
+        return batches.join(call, parts, outcomes)
+
     def _send(
-        self, call: Call, model: ModelMetadata, inference: Inference, asked: Asked
+        self,
+        call: Call,
+        model: ModelMetadata,
+        inference: Inference,
+        asked: Asked,
+        layout: placement.Layout | None,
+        failed: tuple[Target, ClientError] | None = None,
     ) -> Steps[Reply]:
         idempotent = asked.idempotent
         if idempotent is None:
             idempotent = not (asked.step or model.stateful)
-        layout = placement.plan(model, inference) if self._shares_memory else None
 
         def attempt(target: Target, call: Call) -> Steps[Reply]:
             if layout is not None and target.memory.usable:
@@ -210,7 +238,12 @@ class Session:
         try:
             return (
                 yield from self.dispatcher.send(
-                    call, attempt, idempotent=idempotent, served=True, step=asked.step
+                    call,
+                    attempt,
+                    idempotent=idempotent,
+                    served=True,
+                    step=asked.step,
+                    failed=failed,
                 )
             )
         except ModelNotFoundError as error:
