@@ -111,7 +111,7 @@ class Running:
         if self._asker._loop:
             self._future.cancel()
         else:
-            self._asker.transport.cancel(self._call)
+            self._asker.transport.leave(self._call)
 
     def outcome(self) -> Any:
         """Wait for its end, and give the answer or the error."""

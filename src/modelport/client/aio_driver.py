@@ -8,13 +8,32 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar, cast
 
 from modelport.client import faults
+from modelport.client.faults import Call
 from modelport.client.steps import Ask, Close, Open, Race, Resolve, Sleep, Steps, Together
 from modelport.errors import ClientError
 
 Answer = TypeVar("Answer")
 
 
-async def run(steps: Steps[Answer]) -> Answer:
+class Racer:
+    """One of two that race; it begins nothing new once the other has ended."""
+
+    __slots__ = ("lost",)
+
+    def __init__(self) -> None:
+        self.lost = False
+
+    def go_on(self) -> None:
+        """Ask whether there is still something to win.
+
+        Raises:
+            CallCancelledError: the other one has ended.
+        """
+        if self.lost:
+            raise faults.cancelled(Call("", 0.0, 0.0))
+
+
+async def run(steps: Steps[Answer], racer: Racer | None = None) -> Answer:
     """Carry out steps to their end and give their result.
 
     Cancelling the task cancels what it waits for, on the server too.
@@ -26,6 +45,8 @@ async def run(steps: Steps[Answer]) -> Answer:
         effect = next(steps)
         while True:
             try:
+                if racer is not None:
+                    racer.go_on()
                 if type(effect) is Ask:
                     answer = await effect.transport.ask(effect.call, effect.exchange)
                 else:
@@ -55,16 +76,34 @@ async def _together(effect: Together) -> list[Any]:
         await _end(tasks)
 
 
+# Requests that have lost a race and were left alone; asyncio itself keeps no task alive.
+_left: set[asyncio.Future[Any]] = set()
+
+
 async def _race(effect: Race) -> Any:
-    racers = [asyncio.ensure_future(run(effect.first))]
+    first, second = Racer(), Racer()
+    racers = [asyncio.ensure_future(run(effect.first, first))]
     try:
         done, _ = await asyncio.wait(racers, timeout=effect.delay_s)
-        second = None if done else effect.second()
-        if second:
-            racers.append(asyncio.ensure_future(run(second)))
-        return await _first_result(racers)
-    finally:
+        steps = None if done else effect.second()
+        if steps:
+            racers.append(asyncio.ensure_future(run(steps, second)))
+        answer = await _first_result(racers)
+    except BaseException:
         await _end(racers)
+        raise
+    first.lost = second.lost = True
+    for racer in racers:
+        if not racer.done():
+            _left.add(racer)
+            racer.add_done_callback(_forget)
+    return answer
+
+
+def _forget(racer: asyncio.Future[Any]) -> None:
+    _left.discard(racer)
+    if not racer.cancelled():
+        racer.exception()  # nobody waits for it, and asyncio would say so
 
 
 async def _first_result(racers: Sequence[asyncio.Future[Any]]) -> Any:

@@ -279,7 +279,7 @@ class Dispatcher:
             call.model, Times(self._hedge)
         )
         tried: list[Target] = []
-        call = replace(call, cancellable=True)
+        call = replace(call, leavable=True)
         first = self._repeat(call, order, tried)
         begun_s = time.monotonic()
         if times.delay_s is None:

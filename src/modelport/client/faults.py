@@ -33,8 +33,8 @@ class Call:
         request_id: empty when the caller gave none.
         headers: sent with this call besides those of the client.
         attempts: how often it has been sent, this time included.
-        cancellable: whether a transport's ``cancel`` must be able to end it (closing the
-            transport always does); over blocking gRPC that costs some 50 µs.
+        leavable: whether a transport's ``leave`` must be able to end the waiting for it (closing
+            the transport always does); over blocking gRPC that costs some 50 µs.
     """
 
     endpoint: str
@@ -45,7 +45,7 @@ class Call:
     request_id: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
     attempts: int = 1
-    cancellable: bool = False
+    leavable: bool = False
 
     def remaining_s(self) -> float:
         """Give the seconds that are left.
@@ -104,6 +104,16 @@ def unreachable(call: Call, detail: str) -> ClientError:
     """No connection, for a reason that is not a refusal: there is no route."""
     return _error(
         errors.ServerUnreachableError, call, f"no connection to {call.endpoint}: {detail}"
+    )
+
+
+def hung_up(call: Call, detail: str) -> ClientError:
+    """Somebody took the connection, and was gone before the first word."""
+    return _error(
+        errors.ServerUnreachableError,
+        call,
+        f"no connection to {call.endpoint}, which hangs up: {detail}",
+        cause="the server was killed at this moment, or what listens there breaks connections off",
     )
 
 

@@ -15,8 +15,9 @@ _ENOUGH = 32
 class Hedge:
     """When a request that has no answer yet is sent once more.
 
-    The first answer counts and the other request is cancelled. Only calls that may run twice
-    are hedged. The idea, and that a cap makes it cheap: J. Dean and L. A. Barroso, "The Tail at
+    The first answer counts. The other request is left to itself: Triton would work on it anyway,
+    and 2.51 can die of a cancellation that meets its answer. Only calls that may run twice are
+    hedged. The idea, and that a cap makes it cheap: J. Dean and L. A. Barroso, "The Tail at
     Scale", Communications of the ACM, 2013. grpcio ignores the ``hedgingPolicy`` of its service
     configuration.
 

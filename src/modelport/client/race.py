@@ -2,7 +2,7 @@
 
 The first runs in the caller's thread, because most calls are answered before a second request is
 due, and a change of threads costs as much as a small model. Only the second gets a thread of its
-own; when it is quicker, it cancels what the caller's thread waits for.
+own; when it is quicker, it ends the waiting of the caller's thread.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from modelport.client.faults import Call
 from modelport.client.steps import Ask, Race, Steps
 from modelport.errors import CallCancelledError, ClientError
 
-# A cancellation that comes before its request is under way finds nothing, and is said again.
+# An end that comes before its request is under way finds nothing, and is said again.
 _AGAIN_S = 0.001
 
 
@@ -56,12 +56,12 @@ class Racer:
             call = getattr(effect, "call", None)
             raise faults.cancelled(call if isinstance(call, Call) else Call("", 0.0, 0.0))
 
-    def cancel(self) -> None:
-        """Let it end soon, on the server too."""
+    def lose(self) -> None:
+        """Let it end soon; the server may work on."""
         self._lost = True
         asked = self._asked
         if asked:
-            asked.transport.cancel(asked.call)
+            asked.transport.leave(asked.call)
 
 
 class Contest:
@@ -116,23 +116,23 @@ class Contest:
 
     def _run_second(self, steps: Steps[Any]) -> Any:
         answer = self._runner.run(steps, self._second)
-        # The first waits for this future once it is cancelled, so another thread must see to that.
+        # The first waits for this future once it has lost, so another thread must see to that.
         self._runner.submit(self._end_first)
         return answer
 
     def _end_first(self) -> None:
         while not self.ended:
-            self._first.cancel()
+            self._first.lose()
             time.sleep(_AGAIN_S)
 
     def end(self) -> None:
-        """Cancel what still runs: the result is there, or the caller was interrupted."""
+        """End what still runs: the result is there, or the caller was interrupted."""
         with self._lock:
             self.ended = True
             running = self._running
         self._effect = None  # the timer may hold this contest for long
         if running is not None and not running.done():
-            self._second.cancel()
+            self._second.lose()
 
 
 class Timer:

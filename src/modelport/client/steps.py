@@ -47,7 +47,7 @@ class Together(NamedTuple):
 class Race(NamedTuple):
     """Carry out ``first``; after ``delay_s`` without its end ``second`` too, if it gives any.
 
-    The answer is the first result; the other is cancelled. An error counts when both have one.
+    The answer is the first result; the other is left alone. An error counts when both have one.
     """
 
     first: Steps[Any]

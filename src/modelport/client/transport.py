@@ -32,11 +32,11 @@ class Transport(Protocol):
     def stream(self, call: Call, exchange: StreamExchange) -> Iterator[Reply]:
         """Send a request and give its responses as they come; closing it early cancels it."""
 
-    def cancel(self, call: Call) -> None:
-        """End the running :meth:`ask` or :meth:`stream` of this very call, from another thread.
+    def leave(self, call: Call) -> None:
+        """End the running :meth:`ask` of this very call, from another thread.
 
-        It raises :class:`~modelport.errors.CallCancelledError` then. Nothing happens when the
-        call does not run, or when it is not ``cancellable``.
+        It raises :class:`~modelport.errors.CallCancelledError` then; the server may work on.
+        Nothing happens when the call does not run, or when it is not ``leavable``.
         """
 
     def close(self) -> None:

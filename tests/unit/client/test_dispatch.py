@@ -50,11 +50,11 @@ class Scripted:
         self.ended[id(call)] = threading.Event()
         return str(next(self.deeds)(call))
 
-    def cancel(self, call: Call) -> None:
+    def leave(self, call: Call) -> None:
         self.ended[id(call)].set()
 
     def hang(self, call: Call) -> str:
-        """Answer nothing until the call is cancelled."""
+        """Answer nothing until the call is left."""
         assert self.ended[id(call)].wait(10)
         raise CallCancelledError("cancelled")
 
@@ -208,7 +208,7 @@ def hanging(stage_of: list[Stage], name: str) -> Deed:
     return lambda call: stage_of[0][name].hang(call)
 
 
-def test_a_slow_server_is_overtaken_by_another_and_its_call_cancelled(kind: str) -> None:
+def test_a_slow_server_is_overtaken_by_another_and_its_call_ends(kind: str) -> None:
     box: list[Stage] = []
     stage = hedged(kind).over(one=[hanging(box, "one")], other=[says("quick")])
     box.append(stage)
@@ -219,6 +219,34 @@ def test_a_slow_server_is_overtaken_by_another_and_its_call_cancelled(kind: str)
     deadline = time.monotonic() + 5
     while stage.dispatcher.endpoints.targets[0].in_flight and time.monotonic() < deadline:
         time.sleep(0.005)
+    assert stage.dispatcher.endpoints.targets[0].in_flight == 0
+
+
+def test_a_request_that_has_lost_is_left_to_itself() -> None:
+    """Neither cancelled, which may cost a server its life, nor sent again when it fails."""
+    ends: list[str] = []
+
+    async def late(call: Call) -> str:
+        try:
+            await asyncio.sleep(0.1)
+        except asyncio.CancelledError:
+            ends.append("cancelled")
+            raise
+        ends.append("failed")
+        raise faults.lost(call, "gone")
+
+    stage = hedged("asyncio").over(one=[late, says("again")], other=[says("quick")])
+    stage.dispatcher.endpoints.targets[1].in_flight = 1
+
+    async def ask_once() -> Any:
+        call = Call(TWO[0], 5.0, time.monotonic() + 5.0, "m")
+        answer = await aio_driver.run(stage.dispatcher.send(call, ask, idempotent=True))
+        await asyncio.sleep(0.3)
+        return answer
+
+    assert asyncio.run(ask_once()) == "quick"
+    assert ends == ["failed"]
+    assert len(stage["one"].calls) == 1
     assert stage.dispatcher.endpoints.targets[0].in_flight == 0
 
 

@@ -79,7 +79,7 @@ class HttpTransport:
         events.finish()
         raise_unless_events(call, response)
 
-    def cancel(self, call: Call) -> None:
+    def leave(self, call: Call) -> None:
         """End the call, if it runs, by closing its connection."""
         with self._lock:
             connection = self._running.get(id(call))

@@ -22,6 +22,9 @@ _UNREACHABLE = (
     "timed out",
     "tcp handshaker shutdown",  # it took too long
 )
+# It was killed before its first word; a peer of another kind listens and then closes instead
+# ("Socket closed").
+_HUNG_UP = ("Connection reset", "Broken pipe")
 # And so where a connection broke, or an answer makes no sense.
 _LOST = (
     "Stream removed",
@@ -78,6 +81,8 @@ def _unconnected(call: Call, message: str) -> ClientError:
         return faults.tls(call, message)
     if _has(message, _UNREACHABLE):
         return faults.unreachable(call, message)
+    if _has(message, _HUNG_UP):
+        return faults.hung_up(call, message)
     return faults.protocol(call, message)
 
 

@@ -67,7 +67,7 @@ def test_a_call_that_connects_can_be_cancelled(
 ) -> None:
     monkeypatch.setattr(connection, "CONNECT_S", 1000.0)
     asker = Asker("http", f"http://127.0.0.1:{black_hole}")
-    running = asker.begin("metadata", asker.call("m", 1000.0, cancellable=True))
+    running = asker.begin("metadata", asker.call("m", 1000.0, leavable=True))
     connections = asker.transport._running
     while not any(hasattr(one, "_socket") for one in list(connections.values())):
         time.sleep(0.001)

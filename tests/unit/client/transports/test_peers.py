@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,10 +15,12 @@ from askers import KINDS, Asker, scheme_of
 from certificates import Authority, TlsProxy
 
 from modelport.client.options import TLS
+from modelport.client.retry import is_repeatable
 from modelport.client.url import parse
 from modelport.errors import (
     CallCancelledError,
     ClientError,
+    ConnectionLostError,
     DeadlineExceededError,
     ProtocolError,
     ResolveError,
@@ -78,6 +81,18 @@ def test_accepts_and_never_answers(connect: Connect, peer) -> None:
     assert "within 0.3 s" in error.what
 
 
+def test_killed_before_its_first_word(connect: Connect, peer) -> None:
+    """Nothing was sent, so that the next server is asked, and this one later."""
+
+    def die(connection: socket.socket) -> None:
+        time.sleep(0.02)  # what has arrived meanwhile is not read: the kernel breaks off
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    error = fails(connect(peer(die)))
+    assert isinstance(error, (ServerUnreachableError, ConnectionLostError))
+    assert is_repeatable(error, idempotent=True)
+
+
 def test_speaks_something_else(connect: Connect, kind: str, peer) -> None:
     def greet(connection: socket.socket) -> None:
         connection.recv(65536)
@@ -100,7 +115,7 @@ def test_a_call_that_waits_can_be_cancelled_and_closed(connect: Connect, peer) -
 
     for end in ("cancel", "close"):
         asker = connect(peer(wait))
-        running = asker.begin("metadata", asker.call("m", cancellable=True))
+        running = asker.begin("metadata", asker.call("m", leavable=True))
         assert connected.acquire(timeout=10)
         time.sleep(0.05)  # until its thread waits for the answer
         running.cancel() if end == "cancel" else asker.close()
