@@ -28,8 +28,8 @@ class GrpcTransport:
     """V2 over gRPC, from any number of threads.
 
     A plain call is the cheapest that grpc has, and nothing but the end of its channel ends it from
-    outside. A call that may be left is made as a future, and goes on by itself when it is: of a
-    cancellation that meets the answer, tritonserver 2.51 dies (Signal 11, one in 2,000; tried).
+    outside. A call that may be left is made as a future, and goes on by itself when it is: of
+    cancellations that meet the answer, tritonserver 2.51 dies (Signal 11; perf/early_ends.py).
     """
 
     def __init__(self, endpoint: Endpoint, options: Options) -> None:
