@@ -15,17 +15,11 @@ from datetime import datetime, timedelta, timezone, tzinfo
 from pathlib import Path
 
 import numpy as np
+from manifests import manifest
 
 from modelport.repository import doctor, edits, keys, pbtxt, publish, signing
 from modelport.repository.layout import Repository
-from modelport.repository.manifest import (
-    BuilderEntry,
-    FileEntry,
-    Manifest,
-    ParityEntry,
-    Proof,
-    ToleranceEntry,
-)
+from modelport.repository.manifest import BuilderEntry
 from modelport.repository.publish import Move
 from modelport.repository.samples import FILE_NAME as SAMPLES
 from modelport.repository.samples import Case, Samples
@@ -246,26 +240,15 @@ def write_version(folder: Path, name: str, version: int) -> None:
         (folder / "weights.bin").write_bytes(b"%d" % version * 100)
     x = np.zeros((1, 1), np.float32)
     Samples((Case({"x": x}, {"y": x}),)).write(folder / SAMPLES)
-    parity = ParityEntry(
-        reference="test", requests=1, batch_sizes=[1], worst_absolute=0.0, worst_relative=0.0
-    )
-    Manifest(
-        model=name,
-        version=version,
+    manifest(
+        folder,
+        name,
+        version,
         kind="ensemble" if parts else "python",
         public=bool(parts),
         # The clock of who made them goes backwards.
         created=datetime(2100 - version, 1, 1, tzinfo=timezone.utc),
         builder=BuilderEntry(path="builders/family.py", sha256="0" * 64),
-        build_key="0" * 64,
-        dependencies={},
         runs=sorted(parts),
         parts=parts,
-        data=[],
-        proof=Proof(
-            tolerance=ToleranceEntry(absolute=1e-6, relative=0.0),
-            through_server=parity,
-            server="test",
-        ),
-        files=[FileEntry.of(path, folder) for path in sorted(folder.iterdir())],
     ).write(folder)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime, timezone
 from pathlib import Path
 
 import numpy as np
 import onnx
+from manifests import manifest, parity, proof
 from onnx import TensorProto, helper
 
 from modelport.repository import edits, plans
@@ -16,12 +16,8 @@ from modelport.repository.layout import CONFIG, ModelFolder, Repository
 from modelport.repository.manifest import (
     BuilderEntry,
     EngineEntry,
-    FileEntry,
     Manifest,
-    ParityEntry,
     PlanEntry,
-    Proof,
-    ToleranceEntry,
 )
 from modelport.repository.placing import only
 from modelport.repository.plans import Place
@@ -33,7 +29,6 @@ A100, H100 = Gpu("NVIDIA A100", "8.0"), Gpu("NVIDIA H100", "9.0")
 HERE = Place(A100, "10.5.0")
 X = np.array([[1.0, 2.0]], np.float32)
 BUILDER = "builders/small.py"
-_CREATED = datetime(2026, 1, 1, tzinfo=timezone.utc)
 
 
 def config(name: str) -> ModelConfig:
@@ -135,31 +130,18 @@ def _manifest(
     engine: EngineEntry | None = None,
     plan: PlanEntry | None = None,
 ) -> Manifest:
-    parity = ParityEntry(
-        reference="torch",
-        requests=1,
-        batch_sizes=[1],
-        transports=["http", "grpc"],
-        worst_absolute=0.0,
-        worst_relative=0.0,
-    )
-    return Manifest(
-        model=name,
-        version=version,
+    return manifest(
+        folder,
+        name,
+        version,
         kind="plan" if plan else "onnx",
-        public=True,
-        created=_CREATED,
         builder=BuilderEntry(path=BUILDER, sha256="0" * 64),
-        build_key="0" * 64,
-        dependencies={},
-        proof=Proof(
-            tolerance=ToleranceEntry(absolute=0.01 if plan else 1e-6, relative=0.0),
-            through_server=parity,
-            server="test",
+        proof=proof(
+            absolute=0.01 if plan else 1e-6,
+            through_server=parity("torch", transports=["http", "grpc"]),
         ),
         precision="plan" if plan else "fp32",
         derived_from=derived_from,
         engine=engine,
         plan=plan,
-        files=[FileEntry.of(path, folder) for path in sorted(folder.iterdir())],
     )

@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timezone
 from pathlib import Path
 
 import numpy as np
 import pytest
+from manifests import manifest, proof
 
 from modelport.perf import analyzer
 from modelport.perf.analyzer import Analyzer
-from modelport.repository.manifest import (
-    BuilderEntry,
-    FileEntry,
-    Manifest,
-    ParityEntry,
-    Proof,
-    ToleranceEntry,
-)
+from modelport.repository.manifest import BuilderEntry
 from modelport.repository.samples import FILE_NAME as SAMPLES
 from modelport.repository.samples import Case, Samples
 from modelport.spec.model import Delivery
@@ -135,25 +128,9 @@ def write(repository: Path, name: str, code: str = "") -> None:
     (folder / "config.pbtxt").write_text(CONFIGS[name])
     (folder / "model.py").write_text(code or CODES[name].replace("FACTOR", "2"))
     Samples(tuple(cases(name)), DELIVERIES[name]).write(folder / SAMPLES)
-    parity = ParityEntry(
-        reference="test", requests=1, batch_sizes=[1], worst_absolute=0.0, worst_relative=0.0
-    )
-    Manifest(
-        model=name,
-        version=1,
-        kind="python",
-        public=True,
-        created=datetime(2026, 1, 1, tzinfo=timezone.utc),
-        builder=BuilderEntry(path="builders/small.py", sha256="0" * 64),
-        build_key="0" * 64,
-        dependencies={},
-        proof=Proof(
-            tolerance=ToleranceEntry(absolute=1e-6, relative=1e-6),
-            through_server=parity,
-            server="test",
-        ),
-        files=[FileEntry.of(path, folder) for path in sorted(folder.iterdir())],
-    ).write(folder)
+    builder = BuilderEntry(path="builders/small.py", sha256="0" * 64)
+    tolerant = proof(absolute=1e-6, relative=1e-6)
+    manifest(folder, name, kind="python", builder=builder, proof=tolerant).write(folder)
 
 
 @pytest.fixture

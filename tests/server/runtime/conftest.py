@@ -5,23 +5,15 @@ from __future__ import annotations
 import textwrap
 import time
 from collections.abc import Callable, Iterator
-from datetime import datetime, timezone
 from pathlib import Path
 from urllib.request import urlopen
 
 import numpy as np
 import onnx
 import pytest
+from manifests import manifest
 from onnx import TensorProto, helper
 
-from modelport.repository.manifest import (
-    BuilderEntry,
-    FileEntry,
-    Manifest,
-    ParityEntry,
-    Proof,
-    ToleranceEntry,
-)
 from modelport.repository.samples import Case, Samples
 from modelport.runtime import proc
 from modelport.runtime.server import Server
@@ -92,25 +84,7 @@ class Models:
         """Give version 1 a sample and a manifest with an exact tolerance."""
         folder = self.path / name / "1"
         Samples((Case({"x": X}, {"y": answer}),)).write(folder / "samples.json")
-        parity = ParityEntry(
-            reference="test", requests=1, batch_sizes=[1], worst_absolute=0.0, worst_relative=0.0
-        )
-        Manifest(
-            model=name,
-            version=1,
-            kind="onnx",
-            public=True,
-            created=datetime(2026, 1, 1, tzinfo=timezone.utc),
-            builder=BuilderEntry(path="none", sha256="0" * 64),
-            build_key="0" * 64,
-            dependencies={},
-            proof=Proof(
-                tolerance=ToleranceEntry(absolute=1e-6, relative=0.0),
-                through_server=parity,
-                server="test",
-            ),
-            files=[FileEntry.of(folder / "samples.json", folder)],
-        ).write(folder)
+        manifest(folder, name).write(folder)
 
     def _folder(self, name: str, config: str) -> Path:
         folder = self.path / name

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
+from manifests import manifest
 
 from modelport.build import index
 from modelport.errors import IntegrityError
 from modelport.repository import digests
 from modelport.repository.layout import Repository
-from modelport.repository.manifest import (
-    BuilderEntry,
-    FileEntry,
-    Manifest,
-    ParityEntry,
-    Proof,
-    ToleranceEntry,
-)
+from modelport.repository.manifest import BuilderEntry, FileEntry
 from modelport.spec.model import Kind
 
 
@@ -35,23 +28,12 @@ def repository(tmp_path: Path) -> Repository:
 
 
 def publish(version_dir: Path, build_key: str = "1" * 64, kind: Kind = "onnx") -> None:
-    parity = ParityEntry(
-        reference="torch", requests=1, batch_sizes=[1], worst_absolute=0.0, worst_relative=0.0
-    )
-    Manifest(
-        model="tiny",
-        version=1,
+    manifest(
+        version_dir,
+        "tiny",
         kind=kind,
-        public=True,
-        created=datetime(2026, 1, 1, tzinfo=timezone.utc),
         builder=BuilderEntry(path="builders/tiny.py", sha256="0" * 64),
         build_key=build_key,
-        dependencies={},
-        proof=Proof(
-            tolerance=ToleranceEntry(absolute=0.0, relative=0.0),
-            through_server=parity,
-            server="test",
-        ),
         files=[FileEntry.of(version_dir / "model.onnx", version_dir)],
     ).write(version_dir)
 

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
 from pathlib import Path
 
+import manifests
 import numpy as np
 
 from modelport.repository.layout import ModelFolder, Repository
 from modelport.repository.manifest import (
     BuilderEntry,
     DataEntry,
-    FileEntry,
     Manifest,
-    ParityEntry,
-    Proof,
-    ToleranceEntry,
 )
 from modelport.repository.samples import FILE_NAME as SAMPLES
 from modelport.repository.samples import Case, Samples
@@ -45,23 +41,15 @@ def publish(repository: Path, name: str, version: int = 1, *, weights: bytes = b
 
 
 def manifest(name: str, version: int, folder: Path) -> Manifest:
-    parity = ParityEntry(
-        reference="test", requests=1, batch_sizes=[1], worst_absolute=0.0, worst_relative=0.0
-    )
-    tolerance = ToleranceEntry(absolute=1e-6, relative=0.0)
-    return Manifest(
-        model=name,
-        version=version,
+    return manifests.manifest(
+        folder,
+        name,
+        version,
         kind="python",
-        public=True,
-        created=datetime(2026, 1, 1, tzinfo=timezone.utc),
         builder=BuilderEntry(path="builders/small.py", sha256="0" * 64),
-        build_key="0" * 64,
         git_commit="a" * 40 + "-dirty",
         dependencies={"modelport": "0.1.0", "torch": "2.13.0+cpu"},
         data=[DataEntry(source="digits 1.0: a.csv", sha256="1" * 64, licence="CC-BY-4.0")],
-        proof=Proof(tolerance=tolerance, through_server=parity, server="test"),
-        files=[FileEntry.of(path, folder) for path in sorted(folder.iterdir())],
     )
 
 

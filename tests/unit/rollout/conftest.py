@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
-from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
+from manifests import manifest, proof
 
 from modelport.repository.layout import Repository
 from modelport.repository.manifest import (
     BuilderEntry,
     DataEntry,
     FileEntry,
-    Manifest,
     Metrics,
-    ParityEntry,
-    Proof,
-    ToleranceEntry,
 )
 from modelport.runtime import cache
 
@@ -53,27 +49,21 @@ def publish(repository: Repository) -> Publish:
         (version_dir / "model.onnx").write_bytes(b"weights %d" % version)
         if not folder.config_path.is_file():
             folder.config_path.write_text(f'name: "{model}"\n')
-        parity = ParityEntry(
-            reference="torch", requests=1, batch_sizes=[1], worst_absolute=0, worst_relative=0
-        )
-        tolerance = ToleranceEntry(absolute=0, relative=0)
         figures = Metrics(
             split="test", count=10, values={"accuracy": accuracy or 0.0}, gates={"accuracy": gate}
         )
-        Manifest(
-            model=model,
-            version=version,
-            kind="onnx",
+        manifest(
+            version_dir,
+            model,
+            version,
             public=not model.startswith("part"),
-            created=datetime(2026, 1, 1, tzinfo=timezone.utc),
             builder=BuilderEntry(path="builders/b.py", sha256="0" * 64),
             build_key="1" * 64,
-            dependencies={},
             runs=sorted(parts or {}),
             parts=dict(parts or {}),
             data=[DataEntry(source="d", sha256=data, licence="none")],
             metrics=None if accuracy is None else figures,
-            proof=Proof(tolerance=tolerance, through_server=parity, server="test"),
+            proof=proof(absolute=0, relative=0),
             files=[FileEntry.of(version_dir / "model.onnx", version_dir)],
         ).write(version_dir)
 

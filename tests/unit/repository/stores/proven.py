@@ -6,19 +6,12 @@ import dataclasses
 import random
 import shutil
 from collections.abc import Sequence
-from datetime import datetime, timezone
 from pathlib import Path
+
+from manifests import manifest
 
 from modelport.repository import edits, pbtxt
 from modelport.repository.layout import ModelFolder, Repository
-from modelport.repository.manifest import (
-    BuilderEntry,
-    FileEntry,
-    Manifest,
-    ParityEntry,
-    Proof,
-    ToleranceEntry,
-)
 from modelport.repository.promotions import FILE_NAME as LOG
 from modelport.rollout import history
 from modelport.rollout.history import Switched
@@ -89,26 +82,7 @@ class Shelf:
     def prove(self, name: str, version: int) -> None:
         """Write a manifest that lists what lies there."""
         folder = self.path / name / str(version)
-        files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != "manifest.json")
-        parity = ParityEntry(
-            reference="test", requests=1, batch_sizes=[1], worst_absolute=0.0, worst_relative=0.0
-        )
-        Manifest(
-            model=name,
-            version=version,
-            kind="onnx",
-            public=True,
-            created=datetime(2026, 1, 1, tzinfo=timezone.utc),
-            builder=BuilderEntry(path="none", sha256="0" * 64),
-            build_key="0" * 64,
-            dependencies={},
-            proof=Proof(
-                tolerance=ToleranceEntry(absolute=1e-6, relative=0.0),
-                through_server=parity,
-                server="test",
-            ),
-            files=[FileEntry.of(path, folder) for path in files],
-        ).write(folder)
+        manifest(folder, name, version).write(folder)
 
     def promote(self, name: str, *versions: int) -> None:
         """Let these versions serve."""
