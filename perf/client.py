@@ -29,13 +29,11 @@ from typing import Any
 
 import click
 import numpy as np
+import showing
 import tritonclient.grpc
 import tritonclient.grpc.aio
 import tritonclient.http
 import tritonclient.http.aio
-from overhead import machine
-from rich.console import Console
-from rich.table import Table
 
 from modelport.client import AsyncClient, Client, ModelportError
 from modelport.errors import ParityError
@@ -548,7 +546,7 @@ def _python(code: str, **variables: str) -> str:
 
 def show(result: dict[str, Any]) -> None:
     """Print the tables."""
-    console = Console(width=None if sys.stdout.isatty() else 180, highlight=False)
+    console = showing.console(180)
     titles = {
         "transport": "",
         "client": "",
@@ -562,44 +560,29 @@ def show(result: dict[str, Any]) -> None:
         "crowd_cpu_ratio": "×",
     }
     for kind in ("blocking", "asyncio"):
-        console.print(_table(f"{kind}, 256 bytes", titles, result[kind]))
-    columns = {
-        "kind": "",
-        "transport": "",
-        "client": "",
-        "cpu_ms": "CPU a call, ms",
-        "peak_tensors": "memory at peak, tensors",
-    }
-    columns |= {"copies": "blocks of its size"}
-    console.print(_table("a tensor of 16 MiB there and back", columns, result["large"]))
-    columns = {
-        "kind": "",
-        "transport": "",
-        "client": "",
-        "allocations": "allocations a call",
-        "kib": "KiB a call",
-    }
-    console.print(_table("256 bytes there and back", columns, result["allocations"]))
+        rows = map(_with_bounds, result[kind])
+        console.print(showing.table(f"{kind}, 256 bytes", titles, rows, words=2))
+    who = {"kind": "", "transport": "", "client": ""}
+    columns = {"cpu_ms": "CPU a call, ms", "peak_tensors": "memory at peak, tensors"}
+    columns = {**who, **columns, "copies": "blocks of its size"}
+    title = "a tensor of 16 MiB there and back"
+    console.print(showing.table(title, columns, result["large"], words=3))
+    columns = {**who, "allocations": "allocations a call", "kib": "KiB a call"}
+    title = "256 bytes there and back"
+    console.print(showing.table(title, columns, result["allocations"], words=3))
     columns = {"import": "", "cpu_ms": "CPU, ms", "memory_mib": "memory, MiB"}
-    console.print(_table("import, beyond numpy", columns, result["imports"]))
-    console.print(", ".join(f"{name} {value}" for name, value in result["machine"].items()))
+    console.print(showing.table("import, beyond numpy", columns, result["imports"]))
+    console.print(showing.in_words(result["machine"]))
 
 
-def _table(title: str, columns: dict[str, str], rows: list[dict[str, Any]]) -> Table:
-    table = Table(title=title, title_justify="left")
-    for heading in columns.values():
-        table.add_column(heading, justify="right" if heading else "left")
-    for row in rows:
-        table.add_row(*(_cell(row, key) for key in columns))
-    return table
-
-
-def _cell(row: dict[str, Any], key: str) -> str:
-    if row.get(key) is None:
-        return ""
-    if bounds := row.get(f"{key}_95_percent"):
-        return f"{row[key]:.2f} ({bounds[0]:.2f}–{bounds[1]:.2f})"
-    return str(row[key])
+def _with_bounds(row: dict[str, Any]) -> dict[str, Any]:
+    """Write ratios with the bounds between which they lie."""
+    written = {
+        key: f"{row[key]:.2f} ({bounds[0]:.2f}–{bounds[1]:.2f})"
+        for key in row
+        if (bounds := row.get(f"{key}_95_percent"))
+    }
+    return {**row, **written}
 
 
 @click.command(help=__doc__.split("\n")[0])
@@ -608,7 +591,7 @@ def _cell(row: dict[str, Any], key: str) -> str:
 @click.option("--json", "as_json", is_flag=True, help="Print one line of JSON.")
 def main(rounds: int, calls: int, as_json: bool) -> None:
     """Measure and show."""
-    about = machine()
+    about = showing.machine()
     with tempfile.TemporaryDirectory() as folder:
         version = Path(folder) / MODEL / "1"
         version.mkdir(parents=True)

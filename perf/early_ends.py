@@ -22,9 +22,7 @@ from typing import Any
 
 import click
 import grpc
-from overhead import machine
-from rich.console import Console
-from rich.table import Table
+import showing
 from tritonclient.grpc import service_pb2
 
 from modelport.errors import ModelportError
@@ -151,14 +149,11 @@ def _watch(server: Server, until_s: float, over: threading.Event) -> None:
 
 def show(result: dict[str, Any]) -> None:
     """Print the table."""
-    console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
-    table = Table(title="requests over gRPC that end before their answer", title_justify="left")
-    for name, justify in (("", "left"), ("ended early", "right"), ("servers that died", "right")):
-        table.add_column(name, justify=justify)  # type: ignore[arg-type]
-    for row in result["ways"]:
-        table.add_row(row["name"], f"{row['ended_early']:,}", str(row["deaths"]))
-    console.print(table)
-    console.print(", ".join(f"{name} {value}" for name, value in result["machine"].items()))
+    columns = {"name": "", "ended_early": "ended early", "deaths": "servers that died"}
+    title = "requests over gRPC that end before their answer"
+    console = showing.console(120)
+    console.print(showing.table(title, columns, result["ways"]))
+    console.print(showing.in_words(result["machine"]))
 
 
 @click.command(help=__doc__.split("\n")[0])
@@ -166,7 +161,7 @@ def show(result: dict[str, Any]) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print one line of JSON.")
 def main(seconds: float, as_json: bool) -> None:
     """Measure and show."""
-    about = machine()
+    about = showing.machine()
     with tempfile.TemporaryDirectory() as folder:
         version = Path(folder) / MODEL / "1"
         version.mkdir(parents=True)

@@ -27,9 +27,7 @@ from typing import Any
 
 import click
 import numpy as np
-from overhead import machine
-from rich.console import Console
-from rich.table import Table
+import showing
 
 from modelport.client import Client, ClientError, Hedge, ModelportError, Retry
 from modelport.errors import ParityError
@@ -220,6 +218,7 @@ def stalled(folder: Path, calls: int) -> list[dict[str, Any]]:
             urls = [str(getattr(server.endpoints, scheme)) for server in servers]
             for name, hedge in (("no hedge", None), ("hedge", Hedge())):
                 with Client(urls, hedge=hedge) as client:
+                    time.sleep(2 * STALL_S)  # until the servers have done what was left to them
                     before = executions(client)
                     left = iter(range(calls))
                     lock = threading.Lock()
@@ -229,6 +228,7 @@ def stalled(folder: Path, calls: int) -> list[dict[str, Any]]:
                             return next(left, None) is not None
 
                     outcome = ask(client, goes_on, FEW_THREADS)
+                    time.sleep(2 * STALL_S)
                     extra = executions(client) - before - calls
                 rows.append({**outcome.figures(f"{scheme}, {name}"), "extra": extra})
     return rows
@@ -257,23 +257,18 @@ COLUMNS = {
 
 def show(result: dict[str, Any]) -> None:
     """Print the tables."""
-    console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
+    console = showing.console(120)
     titles = {
         "killed": f"one of two servers killed every {KILL_EVERY_S:g} s",
         "stalled": f"one of two servers {STALL_S * 1e3:g} ms late for 1 request in {STALL_EVERY}",
     }
     for part, title in titles.items():
-        table = Table(title=title, title_justify="left")
-        shown = {key: name for key, name in COLUMNS.items() if key in result[part][0] or not name}
-        for name in shown.values():
-            table.add_column(name, justify="right" if name else "left")
-        for row in result[part]:
-            table.add_row(*(str(row[key]) for key in shown))
-        console.print(table)
+        columns = {key: name for key, name in COLUMNS.items() if key in result[part][0]}
+        console.print(showing.table(title, columns, result[part]))
         for row in result[part]:
             if row["failed"]:
                 console.print(f"  {row['client']}: {row['failed_with']}")
-    console.print(", ".join(f"{name} {value}" for name, value in result["machine"].items()))
+    console.print(showing.in_words(result["machine"]))
 
 
 @click.command(help=__doc__.split("\n")[0])
@@ -282,7 +277,7 @@ def show(result: dict[str, Any]) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print one line of JSON.")
 def main(seconds: float, calls: int, as_json: bool) -> None:
     """Measure and show."""
-    about = machine()
+    about = showing.machine()
     with tempfile.TemporaryDirectory() as folder:
         try:
             result = {

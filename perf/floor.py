@@ -33,8 +33,7 @@ from typing import Any
 import click
 import numpy as np
 import onnxruntime
-from rich.console import Console
-from rich.table import Table
+import showing
 
 from modelport.client import AsyncClient
 from modelport.errors import ModelportError, ParityError
@@ -345,16 +344,11 @@ COLUMNS = {
 
 def show(result: Mapping[str, Any]) -> None:
     """Print the table."""
-    console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
     compared = any("stub_ratio" in row for row in result["ways"])
     columns = {k: v for k, v in COLUMNS.items() if compared or not k.endswith("ratio")}
     title = f"one item a request; {result['rounds']} rounds of {result['calls']} calls, all right"
-    table = Table(title=f"{title}; load {result['load_before']} before", title_justify="left")
-    for key, head in columns.items():
-        table.add_column(head, justify="left" if key in {"model", "transport"} else "right")
-    for row in result["ways"]:
-        table.add_row(*("" if row.get(key) is None else str(row[key]) for key in columns))
-    console.print(table)
+    title += f"; load {result['load_before']} before"
+    showing.console(160).print(showing.table(title, columns, result["ways"], words=2))
 
 
 @click.command(help=__doc__.split("\n")[0])

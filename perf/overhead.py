@@ -11,8 +11,6 @@ is compared with the proven one, and a wrong one fails the run.
 from __future__ import annotations
 
 import json
-import os
-import platform
 import statistics
 import sys
 import time
@@ -20,7 +18,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -28,10 +25,9 @@ from typing import Any
 import click
 import numpy as np
 import onnxruntime
+import showing
 import tritonclient.grpc
 import tritonclient.http
-from rich.console import Console
-from rich.table import Table
 from tritonclient.utils import np_to_triton_dtype
 
 from modelport.client import Client
@@ -256,20 +252,6 @@ def _raw_of(way: Way, ways: Sequence[Way]) -> Way | None:
 # --- showing --------------------------------------------------------------------
 
 
-def machine() -> dict[str, Any]:
-    """Say what the figures hold for."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    packages = ("modelport", "onnxruntime", "tritonclient", "numpy")
-    return {
-        "cpu": names[0] if names else platform.machine(),
-        "cpus": len(os.sched_getaffinity(0)),
-        "load_before": round(os.getloadavg()[0], 2),
-        "python": platform.python_version(),
-        **{name: version(name) for name in packages},
-    }
-
-
 COLUMNS = {
     "way": "",
     "p50_ms": "p50, ms",
@@ -286,17 +268,12 @@ COLUMNS = {
 
 def show(result: Mapping[str, Any]) -> None:
     """Print the tables."""
-    console = Console(width=None if sys.stdout.isatty() else 140, highlight=False)
+    console = showing.console(140)
     for measured in result["models"]:
-        table = Table(title=f"{measured['model']}, batch 1", title_justify="left")
-        for title in COLUMNS.values():
-            table.add_column(title, justify="right" if title else "left")
-        for row in measured["ways"]:
-            cells = (row.get(key) for key in COLUMNS)
-            table.add_row(*("" if cell is None else str(cell) for cell in cells))
-        console.print(table)
+        title = f"{measured['model']}, batch 1"
+        console.print(showing.table(title, COLUMNS, measured["ways"]))
         console.print(f"{measured['answers_compared']} answers compared, all right")
-    console.print(", ".join(f"{name} {value}" for name, value in result["machine"].items()))
+    console.print(showing.in_words(result["machine"]))
 
 
 @click.command(help=__doc__.split("\n")[0])
@@ -311,7 +288,7 @@ def show(result: Mapping[str, Any]) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print one line of JSON.")
 def main(repository: Path, rounds: int, calls: int, as_json: bool) -> None:
     """Measure and show."""
-    about = machine()
+    about = showing.machine()
     opened = Repository(repository)
     try:
         models = [

@@ -147,11 +147,7 @@ def throughput(result: Result) -> Figure | None:
     drawing.log(axes, values)
     drawing.numbers(axes, x=True, y=False)
     axes.set_xlim(0, max(rates) * 1.12 or 1)
-    axes.set_xlabel("right replies per second")
-    axes.set_ylabel("latency, ms")
-    axes.grid()
-    drawn.legend(loc="outside upper right", ncols=2)
-    return drawn
+    return _latency_over("right replies per second", drawn, axes)
 
 
 def percentiles(result: Result) -> Figure | None:
@@ -173,7 +169,11 @@ def percentiles(result: Result) -> Figure | None:
     within = {x: text for x, text in ticks.items() if x <= farthest + 0.05}
     axes.set_xticks(list(within), list(within.values()))
     drawing.log(axes, values)
-    axes.set_xlabel("share of replies that are faster")
+    return _latency_over("share of replies that are faster", drawn, axes)
+
+
+def _latency_over(label: str, drawn: Figure, axes: Axes) -> Figure:
+    axes.set_xlabel(label)
     axes.set_ylabel("latency, ms")
     axes.grid()
     drawn.legend(loc="outside upper right", ncols=3)
