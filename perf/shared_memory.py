@@ -24,8 +24,8 @@ from rich.console import Console
 from rich.table import Table
 
 from modelport.client import metadata, placement, tensors, transport
+from modelport.client.call import Call
 from modelport.client.exchange import Inference, Reply
-from modelport.client.faults import Call
 from modelport.client.options import Options
 from modelport.client.shared_memory import SharedMemory
 from modelport.client.url import parse

@@ -10,8 +10,8 @@ from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import Future
 from typing import Any
 
+from modelport.client.call import Call
 from modelport.client.exchange import Inference, Reply
-from modelport.client.faults import Call
 from modelport.client.options import Options
 from modelport.client.transport import connect, connect_async
 from modelport.client.url import Endpoint, parse

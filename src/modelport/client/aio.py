@@ -9,9 +9,9 @@ from typing import Any, Literal, TypeVar
 from weakref import WeakSet
 
 from modelport.client import aio_driver, transport
+from modelport.client.call import Call
 from modelport.client.endpoints import Breaker
 from modelport.client.exchange import IndexEntry, Inference, Parameter, SequenceStep
-from modelport.client.faults import Call
 from modelport.client.hedge import Hedge
 from modelport.client.metadata import ModelMetadata
 from modelport.client.microbatch import Collector, MicroBatch

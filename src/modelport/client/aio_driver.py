@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar, cast
 
 from modelport.client import faults
-from modelport.client.faults import Call
+from modelport.client.call import Call
 from modelport.client.steps import Ask, Close, Open, Race, Resolve, Sleep, Steps, Together
 from modelport.errors import ClientError
 

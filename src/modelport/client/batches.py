@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from modelport.client.call import Call
 from modelport.client.exchange import Reply
-from modelport.client.faults import Call
 from modelport.client.metadata import ModelMetadata
 from modelport.client.result import Result
 from modelport.client.tensors import Array, Tensor

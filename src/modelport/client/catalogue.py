@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from modelport.client import faults, metadata
+from modelport.client.call import Call
 from modelport.client.dispatch import Dispatcher
-from modelport.client.faults import Call
 from modelport.client.metadata import ModelMetadata
 from modelport.client.steps import Steps
 from modelport.errors import (

@@ -7,10 +7,10 @@ from types import TracebackType
 from typing import Any, Literal
 
 from modelport.client import transport
+from modelport.client.call import Call
 from modelport.client.driver import Driver
 from modelport.client.endpoints import Breaker
 from modelport.client.exchange import IndexEntry, Inference, Parameter
-from modelport.client.faults import Call
 from modelport.client.hedge import Hedge
 from modelport.client.metadata import ModelMetadata
 from modelport.client.model import Model, Sequence

@@ -9,11 +9,11 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from modelport.client import faults
+from modelport.client.call import Call
 from modelport.client.catalogue import Catalogue
 from modelport.client.dispatch import Dispatcher
 from modelport.client.endpoints import Target
 from modelport.client.exchange import IndexEntry
-from modelport.client.faults import Call
 from modelport.client.steps import Sleep, Steps
 from modelport.errors import (
     ClientError,

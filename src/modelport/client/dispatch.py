@@ -8,9 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeAlias, TypeVar
 
+from modelport.client.call import Call
 from modelport.client.endpoints import Endpoints, Target
 from modelport.client.exchange import Exchange, Reply, SequenceStep, StreamExchange, Wire
-from modelport.client.faults import Call
 from modelport.client.hedge import Hedge, Times
 from modelport.client.retry import Budget, Retry, is_felt, is_repeatable
 from modelport.client.steps import Ask, Close, Open, Race, Sleep, Steps

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from modelport.client import faults
+from modelport.client.call import Call
 from modelport.client.exchange import SequenceStep
-from modelport.client.faults import Call
 from modelport.client.retry import is_dead
 from modelport.client.shared_memory import SharedMemory
 from modelport.client.steps import Resolve, Steps

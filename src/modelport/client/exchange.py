@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
-from modelport.client.faults import Call
+from modelport.client.call import Call
 from modelport.client.metadata import ModelMetadata
 from modelport.client.tensors import Array, Tensor
 

@@ -15,8 +15,8 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from modelport.client import faults
+from modelport.client.call import Call
 from modelport.client.exchange import Inference
-from modelport.client.faults import Call
 from modelport.client.result import Result
 from modelport.client.session import Asked
 from modelport.client.tensors import Value

@@ -8,9 +8,9 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from modelport.client import exchange
+from modelport.client.call import Call
 from modelport.client.dtypes import DTYPES, Array
 from modelport.client.exchange import Inference, Placed, Reply
-from modelport.client.faults import Call
 from modelport.client.metadata import ModelMetadata
 from modelport.client.regions import Region
 from modelport.client.tensors import Tensor

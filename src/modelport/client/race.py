@@ -18,7 +18,7 @@ from concurrent.futures import Future
 from typing import Any, Protocol
 
 from modelport.client import faults
-from modelport.client.faults import Call
+from modelport.client.call import Call
 from modelport.client.steps import Ask, Race, Steps
 from modelport.errors import CallCancelledError, ClientError
 

@@ -10,12 +10,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from modelport.client import batches, binding, placement, telemetry, tensors
+from modelport.client.call import Call
 from modelport.client.catalogue import Catalogue
 from modelport.client.control import Control
 from modelport.client.dispatch import Dispatcher, Streaming
 from modelport.client.endpoints import Breaker, Endpoints, Target
 from modelport.client.exchange import Inference, Parameter, Reply, SequenceStep
-from modelport.client.faults import Call
 from modelport.client.hedge import Hedge
 from modelport.client.metadata import ModelMetadata
 from modelport.client.options import Options

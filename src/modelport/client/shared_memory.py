@@ -36,8 +36,8 @@ import threading
 from typing import Any
 
 from modelport.client import placement, regions
+from modelport.client.call import Call
 from modelport.client.exchange import Inference, Reply
-from modelport.client.faults import Call
 from modelport.client.placement import Layout
 from modelport.client.regions import Region
 from modelport.client.steps import Ask, Sleep, Steps

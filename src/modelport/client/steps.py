@@ -12,8 +12,8 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
+from modelport.client.call import Call
 from modelport.client.exchange import Exchange, StreamExchange
-from modelport.client.faults import Call
 from modelport.client.url import Endpoint
 
 Answer = TypeVar("Answer")

@@ -10,8 +10,8 @@ from collections.abc import AsyncIterator, Iterator
 from importlib import import_module
 from typing import Any, Protocol, cast
 
+from modelport.client.call import Call
 from modelport.client.exchange import Answer, Exchange, Reply, StreamExchange, Wire
-from modelport.client.faults import Call
 from modelport.client.options import Options
 from modelport.client.url import Endpoint
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from modelport.client import Client
-from modelport.client.faults import Call
+from modelport.client.call import Call
 from modelport.client.options import Options
 from modelport.client.transport import connect
 from modelport.client.url import parse

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 from modelport.client import metadata, placement, regions, tensors, transport
+from modelport.client.call import Call
 from modelport.client.exchange import Inference, Reply
-from modelport.client.faults import Call
 from modelport.client.options import Options
 from modelport.client.shared_memory import SharedMemory
 from modelport.client.steps import Sleep, Steps

@@ -14,8 +14,8 @@ from modelport.client import (
     ServerFaultError,
 )
 from modelport.client.batches import Slice, join, split
+from modelport.client.call import Call
 from modelport.client.exchange import Reply
-from modelport.client.faults import Call
 from modelport.client.tensors import Tensor
 
 CALL = Call("http://h:1", 1.0, 0.0, "m", "3", "r-1", attempts=2)

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from modelport.client import aio_driver, faults
+from modelport.client.call import Call
 from modelport.client.dispatch import Dispatcher
 from modelport.client.driver import Driver
 from modelport.client.endpoints import Breaker, Endpoints, Target
 from modelport.client.exchange import Exchange
-from modelport.client.faults import Call
 from modelport.client.hedge import Hedge
 from modelport.client.retry import Retry
 from modelport.client.steps import Ask, Steps, Together

@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from modelport.client import faults
+from modelport.client.call import Call
 from modelport.client.endpoints import Breaker, Endpoints, Target
 from modelport.client.exchange import SequenceStep
-from modelport.client.faults import Call
 from modelport.client.steps import Resolve
 from modelport.client.url import Endpoint, parse
 from modelport.errors import (

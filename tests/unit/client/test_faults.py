@@ -8,7 +8,8 @@ import time
 import pytest
 
 from modelport.client import Client
-from modelport.client.faults import Call, from_server, from_stream
+from modelport.client.call import Call
+from modelport.client.faults import from_server, from_stream
 from modelport.errors import (
     ClientError,
     ConnectionLostError,

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from modelport.client import faults, metadata
+from modelport.client.call import Call
 from modelport.client.exchange import Exchange, Inference
-from modelport.client.faults import Call
 from modelport.client.options import Options
 from modelport.client.tensors import Tensor
 from modelport.client.wire.http import HttpWire

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from modelport.client.call import Call
 from modelport.client.exchange import Inference, Placed, Reply
-from modelport.client.faults import Call
 from modelport.client.metadata import ModelMetadata, TensorMetadata
 from modelport.client.placement import THRESHOLD_BYTES, plan, read, write
 from modelport.client.regions import Region

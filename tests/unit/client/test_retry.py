@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from modelport.client import faults
-from modelport.client.faults import Call
+from modelport.client.call import Call
 from modelport.client.hedge import Hedge, Times
 from modelport.client.retry import Budget, Retry, is_repeatable
 from modelport.errors import ClientError

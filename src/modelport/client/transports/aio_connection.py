@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import cast
 
-from modelport.client.faults import Call
+from modelport.client.call import Call
 from modelport.client.wire.content import Buffer
 from modelport.client.wire.http1 import HttpError, ResponseReader
 

@@ -11,8 +11,8 @@ import grpc
 import grpc.aio
 
 from modelport.client import faults
+from modelport.client.call import Call
 from modelport.client.exchange import Answer, Exchange, Reply, StreamExchange
-from modelport.client.faults import Call
 from modelport.client.options import Options
 from modelport.client.transports import channel
 from modelport.client.transports.headers import Headers

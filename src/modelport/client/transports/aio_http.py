@@ -7,8 +7,8 @@ import socket
 from collections.abc import AsyncIterator
 
 from modelport.client import faults
+from modelport.client.call import Call
 from modelport.client.exchange import Answer, Exchange, Reply, StreamExchange
-from modelport.client.faults import Call
 from modelport.client.options import Options
 from modelport.client.transports import tls
 from modelport.client.transports.aio_connection import Connection

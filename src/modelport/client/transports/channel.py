@@ -10,7 +10,7 @@ from typing import Any
 import grpc
 
 from modelport.client import faults
-from modelport.client.faults import Call
+from modelport.client.call import Call
 from modelport.client.options import TLS, Options
 from modelport.client.transports.connection import CONNECT_S
 from modelport.client.transports.headers import Headers

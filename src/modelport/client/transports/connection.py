@@ -19,7 +19,7 @@ from errno import ECONNREFUSED, ETIMEDOUT
 from typing import NamedTuple
 
 from modelport.client import faults
-from modelport.client.faults import Call
+from modelport.client.call import Call
 from modelport.client.options import Options
 from modelport.client.transports import tls
 from modelport.client.url import Endpoint

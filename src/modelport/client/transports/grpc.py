@@ -15,8 +15,8 @@ import grpc
 from grpc.experimental import ChannelOptions
 
 from modelport.client import faults
+from modelport.client.call import Call
 from modelport.client.exchange import Answer, Exchange, Reply, StreamExchange
-from modelport.client.faults import Call
 from modelport.client.options import Options
 from modelport.client.transports import channel
 from modelport.client.transports.headers import Headers

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from modelport.client.faults import Call
+from modelport.client.call import Call
 from modelport.client.options import HeaderSource
 from modelport.errors import ClientError
 

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import nullcontext, suppress
 
 from modelport.client import faults
+from modelport.client.call import Call
 from modelport.client.exchange import Answer, Exchange, Reply, StreamExchange
-from modelport.client.faults import Call
 from modelport.client.options import Options
 from modelport.client.transports.connection import (
     Connection,

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from modelport.client import faults
+from modelport.client.call import Call
 from modelport.client.exchange import Answer, IndexEntry, Placed, Reply
-from modelport.client.faults import Call
 from modelport.client.tensors import DTYPES, Array
 from modelport.client.wire import content
 from modelport.client.wire.content import Buffer

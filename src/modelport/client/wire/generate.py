@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from modelport.client import faults
+from modelport.client.call import Call
 from modelport.client.exchange import Inference, Reply
-from modelport.client.faults import Call
 from modelport.client.metadata import ModelMetadata
 from modelport.client.tensors import DTYPES, Array, Tensor
 from modelport.client.wire import content

@@ -9,8 +9,8 @@ from google.protobuf.message import DecodeError, Message
 from tritonclient.grpc import service_pb2
 
 from modelport.client import faults
+from modelport.client.call import Call
 from modelport.client.exchange import Answer, Exchange, IndexEntry, Inference, Reply, StreamExchange
-from modelport.client.faults import Call
 from modelport.client.wire.messages import RequestWriter, ResponseReader, to_reply
 from modelport.errors import ClientError
 

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from modelport.client import faults
+from modelport.client.call import Call
 from modelport.client.exchange import (
     Answer,
     Exchange,
@@ -18,7 +19,6 @@ from modelport.client.exchange import (
     Reply,
     StreamExchange,
 )
-from modelport.client.faults import Call
 from modelport.client.options import Options
 from modelport.client.tensors import Tensor
 from modelport.client.wire import answers, content, generate

@@ -16,8 +16,8 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from tritonclient.grpc import service_pb2
 
+from modelport.client.call import Call
 from modelport.client.exchange import Inference, Parameter, Placed, Region, Reply
-from modelport.client.faults import Call
 from modelport.client.tensors import DTYPES, Array
 from modelport.client.wire import content
 from modelport.client.wire.content import Buffer

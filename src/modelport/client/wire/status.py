@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from modelport.client import faults
-from modelport.client.faults import Call
+from modelport.client.call import Call
 from modelport.errors import ClientError
 
 # grpcio gives causes in words only (tried: 1.85), and a server's own words, which may be those

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from certificates import Authority, TlsProxy
 
+from modelport.client.call import Call
 from modelport.client.exchange import Exchange, Inference, StreamExchange
-from modelport.client.faults import Call
 from modelport.client.metadata import ModelMetadata, TensorMetadata
 from modelport.client.options import TLS, Options
 from modelport.client.transports.aio_http import AsyncHttpTransport

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 import pytest
 from askers import Asker
 
+from modelport.client.call import Call
 from modelport.client.exchange import Exchange
-from modelport.client.faults import Call
 from modelport.client.options import Options
 from modelport.client.transports import aio_connection, channel, connection
 from modelport.client.transports.http import HttpTransport

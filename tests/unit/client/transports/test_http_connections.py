@@ -10,8 +10,8 @@ import time
 import pytest
 
 from modelport.client import Client
+from modelport.client.call import Call
 from modelport.client.exchange import Exchange
-from modelport.client.faults import Call
 from modelport.client.options import Options
 from modelport.client.transports.http import HttpTransport
 from modelport.client.url import parse

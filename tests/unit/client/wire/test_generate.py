@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from modelport.client.call import Call
 from modelport.client.exchange import Inference, SequenceStep
-from modelport.client.faults import Call
 from modelport.client.metadata import ModelMetadata, TensorMetadata
 from modelport.client.tensors import Tensor
 from modelport.client.wire.generate import Events, raise_unless_events, spread, to_document

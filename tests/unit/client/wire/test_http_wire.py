@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tritonclient.http import InferenceServerClient, InferInput, InferRequestedOutput
 
+from modelport.client.call import Call
 from modelport.client.exchange import Inference, Region, SequenceStep
-from modelport.client.faults import Call
 from modelport.client.options import Options
 from modelport.client.tensors import Tensor
 from modelport.client.wire.answers import ReplyReader

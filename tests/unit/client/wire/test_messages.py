@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from tritonclient.grpc import InferInput, InferRequestedOutput, InferResult, service_pb2
 from tritonclient.grpc._utils import _get_inference_request
 
+from modelport.client.call import Call
 from modelport.client.exchange import Inference, Region, SequenceStep
-from modelport.client.faults import Call
 from modelport.client.tensors import DTYPES, Tensor
 from modelport.client.wire.grpc import GrpcWire
 from modelport.client.wire.messages import RequestWriter, ResponseReader, varint

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from modelport.client.faults import Call
+from modelport.client.call import Call
 from modelport.client.wire.status import refusal
 from modelport.errors import (
     ConnectionLostError,
