@@ -6,7 +6,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from modelport.errors import ProfileError
 from modelport.perf import objectives
@@ -27,6 +27,8 @@ _STAGES = {
 }
 _ROW_IN = 0.26
 _LEAST_WRITTEN = 0.07
+
+_PartsByModel: TypeAlias = "list[tuple[str, list[tuple[str, Part]]]]"
 
 
 @dataclass(frozen=True)
@@ -215,22 +217,11 @@ def timeline(result: Result) -> Figure | None:
 
 def breakdown(result: Result) -> Figure | None:
     """Draw where a request's time went in each model that took part, by Triton's statistics."""
-    found = [
-        (name, [(level.name, level.parts[name]) for level in result.levels if name in level.parts])
-        for name in _names_of_parts(result)
-    ]
+    found = _by_model(result)
     if not found:
         return None
-    drawn = drawing.figure(0.75 + sum(_ROW_IN * len(rows) + 0.42 for _, rows in found))
-    grid = drawn.subplots(
-        len(found),
-        1,
-        squeeze=False,
-        sharex=True,
-        height_ratios=[len(rows) + 1 for _, rows in found],
-    )
-    for axes, (name, rows) in zip(grid[:, 0], found, strict=True):
-        axes.set_title(name, color=INK)
+    drawn, stack = _stacked(found, 0.75)
+    for axes, (_, rows) in zip(stack, found, strict=True):
         left = [0.0] * len(rows)
         for colour, (stage, label) in zip(SERIES, _STAGES.items(), strict=False):
             widths = [getattr(part, stage) for _, part in rows]
@@ -238,17 +229,35 @@ def breakdown(result: Result) -> Figure | None:
             left = [a + b for a, b in zip(left, widths, strict=True)]
         _rows(axes, [level for level, _ in rows])
         axes.grid(axis="x")
-    grid[-1, 0].set_xlabel("mean of a request, ms")
-    drawing.numbers(grid[-1, 0], x=True, y=False)
-    handles, labels = grid[0, 0].get_legend_handles_labels()
+    stack[-1].set_xlabel("mean of a request, ms")
+    drawing.numbers(stack[-1], x=True, y=False)
+    handles, labels = stack[0].get_legend_handles_labels()
     drawn.legend(handles, labels, loc="outside upper right", ncols=4)
     return drawn
 
 
-def _names_of_parts(result: Result) -> list[str]:
-    """Name the models that took part, the one that was asked first."""
-    names = list(dict.fromkeys(name for level in result.levels for name in level.parts))
-    return sorted(names, key=lambda name: name != result.model)
+def _by_model(result: Result) -> _PartsByModel:
+    """Give each model that took part with its figures by level, the one that was asked first."""
+    names = dict.fromkeys(name for level in result.levels for name in level.parts)
+    return [
+        (name, [(level.name, level.parts[name]) for level in result.levels if name in level.parts])
+        for name in sorted(names, key=lambda name: name != result.model)
+    ]
+
+
+def _stacked(found: _PartsByModel, margin_in: float) -> tuple[Figure, list[Axes]]:
+    """Make a figure with a field for each model, as high as it has levels."""
+    drawn = drawing.figure(margin_in + sum(_ROW_IN * len(rows) + 0.42 for _, rows in found))
+    grid = drawn.subplots(
+        len(found),
+        1,
+        squeeze=False,
+        sharex=True,
+        height_ratios=[len(rows) + 1 for _, rows in found],
+    )
+    for axes, (name, _) in zip(grid[:, 0], found, strict=True):
+        axes.set_title(name, color=INK)
+    return drawn, list(grid[:, 0])
 
 
 def _rows(axes: Axes, names: Sequence[str]) -> None:
@@ -261,31 +270,21 @@ def _rows(axes: Axes, names: Sequence[str]) -> None:
 def batches(result: Result) -> Figure | None:
     """Draw in batches of which size the requests of each level were answered."""
     found = [
-        (name, [(level.name, level.parts[name]) for level in result.levels if name in level.parts])
-        for name in _names_of_parts(result)
-        if any(
-            size > 1 for lv in result.levels if name in lv.parts for size in lv.parts[name].batches
-        )
+        (name, rows)
+        for name, rows in _by_model(result)
+        if any(size > 1 for _, part in rows for size in part.batches)
     ]
     if not found:
         return None
-    drawn = drawing.figure(0.7 + sum(_ROW_IN * len(rows) + 0.42 for _, rows in found))
-    grid = drawn.subplots(
-        len(found),
-        1,
-        squeeze=False,
-        sharex=True,
-        height_ratios=[len(rows) + 1 for _, rows in found],
-    )
-    for axes, (name, rows) in zip(grid[:, 0], found, strict=True):
-        axes.set_title(name, color=INK)
+    drawn, stack = _stacked(found, 0.7)
+    for axes, (_, rows) in zip(stack, found, strict=True):
         largest = max(size for _, part in rows for size in [1, *part.batches])
         for place, (_, part) in enumerate(rows):
             _sizes(axes, place, part, largest)
         _rows(axes, [level for level, _ in rows])
         axes.set_xlim(0, 1)
-    grid[-1, 0].set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "25", "50", "75", "100 %"])
-    grid[-1, 0].set_xlabel("of the requests, answered in batches of the size written")
+    stack[-1].set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "25", "50", "75", "100 %"])
+    stack[-1].set_xlabel("of the requests, answered in batches of the size written")
     return drawn
 
 
