@@ -22,11 +22,12 @@ from pathlib import Path
 import click
 import numpy as np
 import onnxruntime
+import showing
 from rich.progress import track
 
 from modelport.cli import perf_compare
 from modelport.cli.output import Output
-from modelport.errors import ModelportError, ParityError
+from modelport.errors import ParityError
 from modelport.perf import analyzer, compare, machine, paired, questions, target
 from modelport.perf.compare import Comparison
 from modelport.perf.load import Closed
@@ -130,7 +131,7 @@ def measure(repository: Repository, rounds: int) -> Comparison:
 @click.option("--rounds", type=click.IntRange(6), default=compare.ROUNDS, show_default=True)
 def main(repository: Path, baseline: Path, save: bool, rounds: int) -> None:
     """Measure, and hold it against the baseline."""
-    try:
+    with showing.failures():
         before = None if save else Comparison.read(baseline)
         if before:
             compare.refuse_misfit(before, MODEL, list(LOADS), BOUNDS)
@@ -140,9 +141,6 @@ def main(repository: Path, baseline: Path, save: bool, rounds: int) -> None:
         if save:
             found.as_baseline().write(baseline)
         perf_compare.fail_on(judged)
-    except ModelportError as error:
-        click.echo(f"error: {error}", err=True)
-        sys.exit(error.exit_code)
 
 
 if __name__ == "__main__":

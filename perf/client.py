@@ -30,6 +30,7 @@ from typing import Any
 import click
 import numpy as np
 import showing
+import small_models
 import tritonclient.grpc
 import tritonclient.grpc.aio
 import tritonclient.http
@@ -46,13 +47,6 @@ PROCESS_ROUNDS = 6  # an even number: both clients come second equally often
 CROWD_CALLS = 4  # times as many: what each of the callers does first is to count little
 ELEMENTS, LARGE_BYTES = 64, 16 * 2**20
 
-CONFIG = """
-backend: "python"
-max_batch_size: 0
-input { name: "x" data_type: TYPE_FP32 dims: [ -1 ] }
-output { name: "y" data_type: TYPE_FP32 dims: [ -1 ] }
-instance_group { count: 1 kind: KIND_CPU }
-"""
 CODE = """
 import triton_python_backend_utils as pb_utils
 
@@ -593,25 +587,16 @@ def main(rounds: int, calls: int, as_json: bool) -> None:
     """Measure and show."""
     about = showing.machine()
     with tempfile.TemporaryDirectory() as folder:
-        version = Path(folder) / MODEL / "1"
-        version.mkdir(parents=True)
-        (version / "model.py").write_text(CODE)
-        (version.parent / "config.pbtxt").write_text(CONFIG)
-        try:
+        small_models.write(Path(folder), MODEL, CODE)
+        with showing.failures():
             with Server.start(Path(folder)) as server:
                 figures = measure(server.endpoints, rounds=rounds, calls=calls)
                 big = large(server.endpoints)
                 counted = allocations(server.endpoints)
             loaded = imports(rounds=IMPORT_ROUNDS)
-        except ModelportError as error:
-            click.echo(f"error: {error}", err=True)
-            sys.exit(error.exit_code)
     memory = {"large": big, "allocations": counted, "imports": loaded}
     result = {"machine": about, "rounds": rounds, **figures, **memory}
-    if as_json:
-        click.echo(json.dumps(result, ensure_ascii=False))
-    else:
-        show(result)
+    showing.give(result, show, as_json=as_json)
 
 
 if __name__ == "__main__":

@@ -17,11 +17,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import click
+import showing
 from rich.console import Console
 from rich.table import Table
 
 from modelport.build import tensorrt
-from modelport.errors import ModelportError
 from modelport.repository.layout import Repository
 
 SAID = "compile check, not an execution"
@@ -71,12 +71,9 @@ def show(verdicts: Sequence[tensorrt.Verdict], found: tensorrt.Library) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print one line of JSON.")
 def main(repository: Path, as_json: bool) -> None:
     """Check and show; ends with 1 when a graph failed."""
-    try:
+    with showing.failures():
         found = tensorrt.library(only="tensorrt_rtx")
         verdicts = list(tensorrt.check(Repository(repository), found))
-    except ModelportError as error:
-        click.echo(f"error: {error}", err=True)
-        sys.exit(error.exit_code)
     if as_json:
         rows = [verdict.as_dict() for verdict in verdicts]
         about = {"what": SAID, "library": found.name, "version": found.version, "graphs": rows}

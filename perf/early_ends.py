@@ -10,9 +10,7 @@ again.
 
 from __future__ import annotations
 
-import json
 import random
-import sys
 import tempfile
 import threading
 import time
@@ -23,22 +21,15 @@ from typing import Any
 import click
 import grpc
 import showing
+import small_models
 from tritonclient.grpc import service_pb2
 
-from modelport.errors import ModelportError
 from modelport.runtime.server import Server
 
 MODEL = "echo"
 METHOD = "/inference.GRPCInferenceService/ModelInfer"
 THREADS = 2
 
-CONFIG = """
-backend: "python"
-max_batch_size: 0
-input { name: "x" data_type: TYPE_FP32 dims: [ -1 ] }
-output { name: "y" data_type: TYPE_FP32 dims: [ -1 ] }
-instance_group { count: 8 kind: KIND_CPU }
-"""
 CODE = """
 import time
 import triton_python_backend_utils as pb_utils
@@ -163,20 +154,11 @@ def main(seconds: float, as_json: bool) -> None:
     """Measure and show."""
     about = showing.machine()
     with tempfile.TemporaryDirectory() as folder:
-        version = Path(folder) / MODEL / "1"
-        version.mkdir(parents=True)
-        (version / "model.py").write_text(CODE)
-        (version.parent / "config.pbtxt").write_text(CONFIG)
-        try:
+        small_models.write(Path(folder), MODEL, CODE, instances=8)
+        with showing.failures():
             ways = [asdict(measure(way, Path(folder), seconds)) for way in WAYS]
-        except ModelportError as error:
-            click.echo(f"error: {error}", err=True)
-            sys.exit(error.exit_code)
     result = {"machine": about, "seconds": seconds, "ways": ways}
-    if as_json:
-        click.echo(json.dumps(result, ensure_ascii=False))
-    else:
-        show(result)
+    showing.give(result, show, as_json=as_json)
 
 
 if __name__ == "__main__":

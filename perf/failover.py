@@ -11,10 +11,8 @@ compared.
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-import sys
 import tempfile
 import threading
 import time
@@ -28,8 +26,9 @@ from typing import Any
 import click
 import numpy as np
 import showing
+import small_models
 
-from modelport.client import Client, ClientError, Hedge, ModelportError, Retry
+from modelport.client import Client, ClientError, Hedge, Retry
 from modelport.errors import ParityError
 from modelport.runtime.server import Server
 
@@ -40,13 +39,6 @@ THREADS, FEW_THREADS = 8, 2
 KILL_EVERY_S = 5.0
 STALL_S, STALL_EVERY = 0.2, 50
 
-CONFIG = """
-backend: "python"
-max_batch_size: 0
-input {{ name: "x" data_type: TYPE_FP32 dims: [ -1 ] }}
-output {{ name: "y" data_type: TYPE_FP32 dims: [ -1 ] }}
-instance_group {{ count: {instances} kind: KIND_CPU }}
-"""
 CODE = """
 import time
 
@@ -98,11 +90,8 @@ class Outcome:
 
 def write(folder: Path, *, instances: int, stall_every: int = 0) -> Path:
     """Write a repository with the model."""
-    version = folder / MODEL / "1"
-    version.mkdir(parents=True)
-    (version / "model.py").write_text(CODE.format(stall_every=stall_every, stall_s=STALL_S))
-    (version.parent / "config.pbtxt").write_text(CONFIG.format(instances=instances))
-    return folder
+    code = CODE.format(stall_every=stall_every, stall_s=STALL_S)
+    return small_models.write(folder, MODEL, code, instances=instances)
 
 
 def ask(client: Client, goes_on: Callable[[], bool], count: int = THREADS) -> Outcome:
@@ -278,20 +267,13 @@ def show(result: dict[str, Any]) -> None:
 def main(seconds: float, calls: int, as_json: bool) -> None:
     """Measure and show."""
     about = showing.machine()
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            result = {
-                "machine": about,
-                "killed": killed(Path(folder) / "killed", seconds),
-                "stalled": stalled(Path(folder) / "stalled", calls),
-            }
-        except ModelportError as error:
-            click.echo(f"error: {error}", err=True)
-            sys.exit(error.exit_code)
-    if as_json:
-        click.echo(json.dumps(result, ensure_ascii=False))
-    else:
-        show(result)
+    with tempfile.TemporaryDirectory() as folder, showing.failures():
+        result = {
+            "machine": about,
+            "killed": killed(Path(folder) / "killed", seconds),
+            "stalled": stalled(Path(folder) / "stalled", calls),
+        }
+    showing.give(result, show, as_json=as_json)
 
 
 if __name__ == "__main__":

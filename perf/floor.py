@@ -34,9 +34,10 @@ import click
 import numpy as np
 import onnxruntime
 import showing
+import small_models
 
 from modelport.client import AsyncClient
-from modelport.errors import ModelportError, ParityError
+from modelport.errors import ParityError
 from modelport.repository.layout import Repository
 from modelport.repository.samples import FILE_NAME, Case, Samples
 from modelport.runtime.process import stubs_of
@@ -180,11 +181,7 @@ def repository(place: Repository, folder: Path) -> Path:
     """Make a repository of the two networks and the model that does nothing."""
     for name in NETWORKS:
         shutil.copytree(place.model(name).path, folder / name)
-    code = folder / NOTHING / "1" / "model.py"
-    code.parent.mkdir(parents=True)
-    code.write_text(NOTHING_CODE)
-    (folder / NOTHING / "config.pbtxt").write_text(NOTHING_CONFIG)
-    return folder
+    return small_models.write(folder, NOTHING, NOTHING_CODE, NOTHING_CONFIG)
 
 
 @contextmanager
@@ -370,25 +367,17 @@ def main(
     """Measure and show."""
     load = round(os.getloadavg()[0], 2)
     place = Repository(path)
-    try:
-        with ExitStack() as stack:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="floor-")))
-            copied = repository(place, folder)
-            sources = {against: stack.enter_context(source(against))} if against else {}
-            sources["here"] = ROOT / "src"
-            targets = [
-                stack.enter_context(serving(version, src, copied))
-                for version, src in sources.items()
-            ]
-            rows = measure(place, targets, rounds, calls, models or (NOTHING, *NETWORKS))
-    except ModelportError as error:
-        click.echo(f"error: {error}", err=True)
-        sys.exit(error.exit_code)
+    with showing.failures(), ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="floor-")))
+        copied = repository(place, folder)
+        sources = {against: stack.enter_context(source(against))} if against else {}
+        sources["here"] = ROOT / "src"
+        targets = [
+            stack.enter_context(serving(version, src, copied)) for version, src in sources.items()
+        ]
+        rows = measure(place, targets, rounds, calls, models or (NOTHING, *NETWORKS))
     result = {"load_before": load, "rounds": rounds, "calls": calls, "ways": rows}
-    if as_json:
-        click.echo(json.dumps(result, ensure_ascii=False))
-    else:
-        show(result)
+    showing.give(result, show, as_json=as_json)
 
 
 if __name__ == "__main__":

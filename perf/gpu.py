@@ -28,13 +28,14 @@ import click
 import numpy as np
 import onnx
 import onnxruntime
+import showing
 from rich.console import Console
 from rich.table import Table
 from rtx_execution import Execution
 
 from modelport.build import half, tensorrt
 from modelport.client import Client
-from modelport.errors import ModelportError, ParityError
+from modelport.errors import ParityError
 from modelport.repository import pbtxt
 from modelport.repository.layout import ModelFolder, Repository
 from modelport.repository.samples import FILE_NAME, Samples
@@ -375,8 +376,5 @@ def rtx(
 
 
 if __name__ == "__main__":
-    try:
+    with showing.failures():
         main()
-    except ModelportError as error:
-        click.echo(f"error: {error}", err=True)
-        sys.exit(error.exit_code)

@@ -28,11 +28,11 @@ from typing import Any
 import click
 import numpy as np
 import onnxruntime
+import showing
 from rich.console import Console
 from rich.table import Table
 
 from modelport.build.quantization import KINDS, quantize
-from modelport.errors import ModelportError
 
 Feed = dict[str, np.ndarray]
 RESNET = "resnet18"
@@ -234,11 +234,8 @@ def main(
             if options["smooth"] is not None:
                 settings["smooth"] = options["smooth"]
             kinds = {kind.precision: kind for kind in KINDS}
-            try:
+            with showing.failures():
                 quantize(source, after, kinds[variant](**settings), asked)
-            except ModelportError as error:
-                click.echo(f"error: {error}", err=True)
-                sys.exit(error.exit_code)
         result: dict[str, Any] = {
             "before": before,
             "after": after.name,

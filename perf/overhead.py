@@ -10,9 +10,7 @@ is compared with the proven one, and a wrong one fails the run.
 
 from __future__ import annotations
 
-import json
 import statistics
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -31,7 +29,7 @@ import tritonclient.http
 from tritonclient.utils import np_to_triton_dtype
 
 from modelport.client import Client
-from modelport.errors import ModelportError, ParityError
+from modelport.errors import ParityError
 from modelport.repository.layout import ModelFolder, Repository
 from modelport.repository.samples import FILE_NAME, Case, Samples
 from modelport.runtime import proc
@@ -290,18 +288,12 @@ def main(repository: Path, rounds: int, calls: int, as_json: bool) -> None:
     """Measure and show."""
     about = showing.machine()
     opened = Repository(repository)
-    try:
+    with showing.failures():
         models = [
             measure(opened, model, rounds=rounds, calls=calls) for model in (NETWORK, ENSEMBLE)
         ]
-    except ModelportError as error:
-        click.echo(f"error: {error}", err=True)
-        sys.exit(error.exit_code)
     result = {"machine": about, "rounds": rounds, "calls_per_round": calls, "models": models}
-    if as_json:
-        click.echo(json.dumps(result, ensure_ascii=False))
-    else:
-        show(result)
+    showing.give(result, show, as_json=as_json)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import showing
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
@@ -27,7 +28,6 @@ from modelport.build import loader, sources
 from modelport.build.quantization import KINDS, calibration
 from modelport.build.quantization import sensitivity as scan
 from modelport.build.quantization.sensitivity import Damage
-from modelport.errors import ModelportError
 from modelport.repository.layout import Repository
 from modelport.spec.model import TorchModel
 from modelport.spec.precision import Variant
@@ -95,7 +95,7 @@ def show(name: str, found: Sequence[Damage], most: int) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print one line of JSON.")
 def main(model: str, variant: str, as_json: bool, most: int, **options: Any) -> None:
     """Scan and show."""
-    try:
+    with showing.failures():
         builder, found = declared(options["builders"], model)
         folder = Repository(options["repository"]).model(model)
         fp32 = [n for n in folder.proven_versions() if folder.manifest(n).derived_from is None]
@@ -112,9 +112,6 @@ def main(model: str, variant: str, as_json: bool, most: int, **options: Any) -> 
                     task, completed=done, total=of, description=node
                 ),
             )
-    except ModelportError as error:
-        click.echo(f"error: {error}", err=True)
-        sys.exit(error.exit_code)
     if as_json:
         click.echo(json.dumps({"model": model, "variant": variant, "nodes": scan.table(damages)}))
     else:

@@ -20,6 +20,7 @@ from typing import Any
 
 import click
 import numpy as np
+import small_models
 from rich.console import Console
 from rich.table import Table
 
@@ -125,10 +126,7 @@ def ways(url: str, headers: dict[str, str]) -> tuple[Way, Way]:
 def measure(rounds: int) -> list[dict[str, Any]]:
     """Serve the model and ask it in every size and way."""
     with tempfile.TemporaryDirectory() as folder:
-        version = Path(folder) / MODEL / "1"
-        version.mkdir(parents=True)
-        (version / "model.py").write_text(_CODE)
-        (version.parent / "config.pbtxt").write_text(_CONFIG)
+        small_models.write(Path(folder), MODEL, _CODE, _CONFIG)
         with Server.start(Path(folder), listed=False) as server:
             return [
                 row

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import click
 from rich.console import Console
 from rich.table import Table
+
+from modelport.errors import ModelportError
 
 PACKAGES = ("modelport", "onnxruntime", "tritonclient", "numpy")
 
@@ -56,3 +61,21 @@ def table(
     for row in rows:
         made.add_row(*("" if row.get(name) is None else str(row[name]) for name in columns))
     return made
+
+
+@contextmanager
+def failures() -> Iterator[None]:
+    """End the program with what went wrong, and the exit status of it."""
+    try:
+        yield
+    except ModelportError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(error.exit_code)
+
+
+def give(result: dict[str, Any], show: Callable[[dict[str, Any]], None], *, as_json: bool) -> None:
+    """Print one line of JSON, or show the result."""
+    if as_json:
+        click.echo(json.dumps(result, ensure_ascii=False))
+    else:
+        show(result)
